@@ -1,0 +1,87 @@
+"""The collapse of any runs: fraction of independent neurons of each layer over the steps, and the test accuracy."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from stochastic_collapse.errors import InputError
+from stochastic_collapse.runs import RunDirectory, labelled
+
+from . import style
+
+_COLUMNS = 4
+_COLOURS = list(itertools.islice(itertools.cycle(style.COLOURS), 1000))
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What is drawn in one colour: the runs of one experiment, its replicates together."""
+
+    label: str
+    collapse: pd.DataFrame
+    """Rows of collapse.csv of all replicates."""
+    metrics: pd.DataFrame
+    """Rows of metrics.csv of all replicates."""
+
+
+def load(runs: Sequence[RunDirectory]) -> list[Curves]:
+    """Read the tables of `runs`, replicates of one experiment together. `InputError` where a run has no measurement."""
+    tables: dict[str, list[tuple[pd.DataFrame, pd.DataFrame]]] = {}
+    for run, label in labelled(runs):
+        collapse = run.collapse()
+        if collapse.empty:
+            raise InputError(f"{run}: nothing measured yet; run `sc analyze {run} --every-checkpoint`")
+        tables.setdefault(label, []).append((collapse, run.metrics()))
+    return [
+        Curves(label, pd.concat([c for c, _ in pairs]), pd.concat([m for _, m in pairs]))
+        for label, pairs in tables.items()
+    ]
+
+
+def draw(results: Sequence[Curves]) -> Figure:
+    """One panel per layer and one for the test accuracy; mean over replicates, shaded ± one standard deviation."""
+    neurons = {str(row.layer): str(row.neurons) for curves in results for row in curves.collapse.itertuples()}
+    panels_needed = len(neurons) + 1
+    columns = min(_COLUMNS, panels_needed)
+    rows = math.ceil(panels_needed / columns)
+    figure = Figure(figsize=(style.TWO_COLUMNS, 0.45 + 1.75 * rows))
+    panels = list(figure.subplots(rows, columns, sharex=True, squeeze=False).flat)
+    for unused in panels[panels_needed:]:
+        unused.remove()
+    for k, (panel, layer) in enumerate(zip(panels, neurons, strict=False)):
+        for curves, colour in zip(results, _COLOURS, strict=False):
+            of_layer = curves.collapse[curves.collapse["layer"] == layer]
+            _curve(panel, of_layer, "fraction_independent", curves.label, colour)
+        panel.set_title(f"{layer} ({neurons[layer]} neurons)")
+        panel.set_ylim(-0.03, 1.05)
+        if k % columns == 0:
+            panel.set_ylabel("independent fraction")
+    accuracy = panels[panels_needed - 1]
+    for curves, colour in zip(results, _COLOURS, strict=False):
+        evaluated = curves.metrics.dropna(subset="eval_accuracy")
+        _curve(accuracy, evaluated.assign(percent=100 * evaluated["eval_accuracy"]), "percent", curves.label, colour)
+    accuracy.set_title("test accuracy (%)")
+    for k, panel in enumerate(panels[:panels_needed]):
+        panel.set_xlim(left=0)
+        panel.xaxis.set_major_formatter(style.thousands)
+        if k + columns >= panels_needed:
+            panel.set_xlabel("SGD steps")
+            panel.tick_params(labelbottom=True)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=min(5, len(names)))
+    return figure
+
+
+def _curve(panel: Axes, table: pd.DataFrame, column: str, label: str, colour: str) -> None:
+    """Mean of `column` over the replicates at each step, with a band of one standard deviation if there are several."""
+    at_step = table.groupby("step")[column]
+    mean, deviation = at_step.mean(), at_step.std(ddof=1)
+    panel.plot(mean.index, mean, color=colour, label=label, marker="o" if len(mean) == 1 else None)
+    if deviation.notna().any():
+        panel.fill_between(mean.index, mean - deviation, mean + deviation, color=colour, alpha=0.2, linewidth=0)

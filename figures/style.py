@@ -1,0 +1,68 @@
+"""One look for all figures: sizes for one and two columns, fonts, and colours that colour-blind readers tell apart."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from cycler import cycler
+from matplotlib.figure import Figure
+from stochastic_collapse.runs import write_atomically
+
+ONE_COLUMN = 3.25
+TWO_COLUMNS = 6.75
+"""Widths in inches."""
+
+# Okabe & Ito (2008), without yellow, which is too light for lines.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+
+_RC: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 3,
+    "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42,  # text stays text, as journals ask
+    "axes.prop_cycle": cycler(color=COLOURS),
+}
+
+
+@contextlib.contextmanager
+def paper() -> Iterator[None]:
+    """Matplotlib settings of all figures."""
+    with mpl.rc_context(_RC):
+        yield
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write `figure` as PNG (300 dots per inch) and PDF, and return the paths."""
+    written = []
+    for kind in ("png", "pdf"):
+        path = stem.with_name(f"{stem.name}.{kind}")
+        with write_atomically(path) as temporary:
+            figure.savefig(temporary, format=kind, dpi=300)
+        written.append(path)
+    return written
+
+
+def thousands(value: float, _position: object = None) -> str:
+    """A tick label for a number of steps: 20000 → 20k, 1500 → 1.5k."""
+    for unit, name in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit:
+            return f"{value / unit:g}{name}"
+    return f"{value:g}"

@@ -1,0 +1,40 @@
+"""stochastic-collapse: how SGD noise drives networks to simpler subnetworks.
+
+The public names below load on first use, so that importing the package costs no import of torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .collapse import measure_collapse
+    from .config import TrainConfig, load_config
+    from .training import TrainResult, train
+
+from .resources import shipped
+
+__version__ = "0.1.0"
+
+# In a checkout figures/ lies at the top level, in a wheel inside the package; here it is a subpackage of ours.
+__path__.append(str(shipped("figures").parent))
+
+_HOME = {
+    "TrainConfig": "config",
+    "load_config": "config",
+    "train": "training",
+    "TrainResult": "training",
+    "measure_collapse": "collapse",
+}
+__all__ = ["TrainConfig", "TrainResult", "__version__", "load_config", "measure_collapse", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,275 @@
+"""The `sc` command: parse, call one function, print. No logic (DESIGN §2).
+
+Torch and Julia are imported inside the commands that need them, so that `sc --help` starts at once.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from . import __version__
+from .errors import StochasticCollapseError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _note(line: str) -> None:
+    """Log to stderr; stdout is for results."""
+    click.echo(line, err=True)
+
+
+def _print_json(content: Any) -> None:
+    click.echo(json.dumps(content, indent=2))
+
+
+def _common(command: F) -> F:
+    """Options that every command has."""
+    command = click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object on stdout; logs go to stderr."
+    )(command)
+    return click.option(
+        "--verbose", is_flag=True, expose_value=False, help="Show the stack when something goes wrong."
+    )(command)
+
+
+class _Commands(click.Group):
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        command = super().get_command(ctx, name)
+        if command is None:
+            ctx.fail(f"no such command {name!r}; the commands are {', '.join(self.list_commands(ctx))}")
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="sc")
+def cli() -> None:
+    """stochastic-collapse: how SGD noise drives networks to simpler subnetworks.
+
+    \b
+    Train a network and measure how far it has collapsed:
+        sc train -f configs/digits/mlp_gelu.yaml optimizer.lr=0.1
+
+    Runs are kept under $SC_RUNS (default ./runs), datasets under $SC_DATA (default ./data).
+    """
+
+
+@cli.command()
+@click.option("-f", "--file", "file", metavar="FILE", help="YAML settings: a path, or a shipped configuration's.")
+@click.argument("overrides", nargs=-1, metavar="[KEY.SUB=VALUE]...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Directory of this run, instead of one under $SC_RUNS.",
+)
+@click.option("--print-config", is_flag=True, help="Print the resolved settings as YAML and do nothing.")
+@click.option(
+    "--print-schema", is_flag=True, help="Print the JSON schema of settings files, for editors, and do nothing."
+)
+@_common
+def train(
+    file: str | None,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    print_config: bool,
+    print_schema: bool,
+    as_json: bool,
+) -> None:
+    """Train one network, measuring its collapse.
+
+    A finished run is not trained again; an interrupted one (Ctrl-C, SIGTERM, kill -9) continues with the same command.
+
+    \b
+    Example:
+        sc train -f configs/digits/mlp_gelu.yaml optimizer.lr=0.1 data.label_noise=0.2
+    """
+    from .config import TrainConfig, dump_yaml, json_schema, load_config
+
+    if print_schema:
+        _print_json(json_schema(TrainConfig))
+        return
+    if file is None and not overrides:
+        raise click.UsageError("settings needed: -f FILE, such as -f configs/digits/mlp_gelu.yaml")
+    config = load_config(file, overrides)
+    if print_config:
+        click.echo(dump_yaml(config), nl=False)
+        return
+    from . import training
+    from .terminal import print_collapse
+
+    result = training.train(config, out=out, report=_note)
+    if as_json:
+        _print_json(result.to_json())
+    else:
+        print_collapse(result.summary(), result.collapse)
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option("--steps", metavar="N,N,…", help="Measure the checkpoints of these steps (default: the last).")
+@click.option("--every-checkpoint", is_flag=True, help="Measure all checkpoints.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE", help="Measure a file of weights instead of a run."
+)
+@click.option("--model", metavar="NAME", help="With --weights: which built-in network it is (mlp, vgg16, resnet18).")
+@_common
+def analyze(
+    runs: tuple[str, ...],
+    steps: str | None,
+    every_checkpoint: bool,
+    weights: Path | None,
+    model: str | None,
+    as_json: bool,
+) -> None:
+    """Count the independent neurons of each layer, in runs or in any file of weights.
+
+    RUN is a run directory, or a folder of them. The measurements are added to the run's collapse.csv. With several
+    runs a table compares them.
+
+    \b
+    Examples:
+        sc analyze runs/digits-mlp-36133dbee810 --every-checkpoint
+        sc analyze --weights state_100000ba.pt --model vgg16
+    """
+    if bool(runs) == bool(weights) or bool(weights) != bool(model):
+        raise click.UsageError("give either RUN directories, or --weights FILE with --model NAME")
+    from . import collapse
+    from .runs import find_runs, labelled
+    from .terminal import print_collapse, print_comparison
+
+    if weights is not None and model is not None:
+        table = collapse.analyze_weights(weights, model)
+        if as_json:
+            _print_json({"weights": str(weights), "model": model, "collapse": table.to_dict("records")})
+        else:
+            print_collapse(str(weights), table)
+        return
+    which: collapse.Steps = "all" if every_checkpoint else _steps(steps) if steps else "last"
+    found = labelled(find_runs(runs))
+    tables = [collapse.analyze_run(run, which) for run, _ in found]
+    if as_json:
+        records = [(str(run), table.to_dict("records")) for (run, _), table in zip(found, tables, strict=True)]
+        _print_json({"runs": [{"run": run, "collapse": rows} for run, rows in records]})
+    elif len(found) == 1:
+        print_collapse(str(found[0][0]), tables[0])
+    else:
+        print_comparison([(name, t, run.eval_accuracy()) for (run, name), t in zip(found, tables, strict=True)])
+
+
+def _steps(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(
+            f"expected step numbers such as 10000,20000, found {text!r}", param_hint="--steps"
+        ) from None
+
+
+@cli.command()
+@click.argument("name", required=False)
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Import an archive or a folder that you have.",
+)
+@_common
+def data(name: str | None, source: Path | None, as_json: bool) -> None:
+    """Download or import a dataset; without a name, list what is there and what is missing.
+
+    Files lie under $SC_DATA (default ./data) and are checked by SHA-256.
+
+    \b
+    Examples:
+        sc data
+        sc data cifar10
+        sc data cifar10 --from ~/Downloads/cifar-10-binary.tar.gz
+    """
+    from .data import files
+    from .terminal import print_table
+
+    if name is None:
+        if source is not None:
+            raise click.UsageError(f"--from needs a dataset's name: {', '.join(files.ARCHIVES)}")
+        listing = files.listing()
+        if as_json:
+            _print_json({"root": str(files.data_root()), "datasets": listing})
+        else:
+            print_table(
+                f"datasets in {files.data_root()}", ["dataset", "state"], [[d["name"], d["state"]] for d in listing]
+            )
+        return
+    folder = files.provide(name, source, _note)
+    if as_json:
+        _print_json({"dataset": name, "folder": str(folder)})
+    else:
+        click.echo(f"{name}: complete in {folder}")
+
+
+@cli.command()
+@click.argument("arguments", nargs=-1, required=True, metavar="FIGURE... [RUN]...")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to write (default: $SC_RUNS/figures)."
+)
+@_common
+def figures(arguments: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+    """Draw figures as PNG and PDF.
+
+    collapse RUN... draws the fraction of independent neurons per layer over the steps, one colour per run.
+
+    \b
+    Example:
+        sc figures collapse runs/digits-mlp-*
+    """
+    from .figures import draw_named
+
+    written = draw_named(arguments, out)
+    if as_json:
+        _print_json({"figures": [str(path) for path in written]})
+    else:
+        for path in written:
+            click.echo(str(path))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit status: 0 done, 1 failed, 2 bad usage or input, 130 interrupted."""
+    try:
+        # Without standalone mode click leaves errors and exit statuses to us.
+        status = cli.main(list(arguments), prog_name="sc", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _note("sc: interrupted")
+        return 130
+    except Exception as error:
+        if "--verbose" in arguments:
+            traceback.print_exc()
+        if isinstance(error, StochasticCollapseError):
+            for line in str(error).splitlines():
+                _note(f"sc: {line}")
+            return error.exit_code
+        reason = " ".join(str(error).split())
+        hint = "" if isinstance(error, OSError) else "; --verbose shows where"
+        _note(f"sc: {type(error).__name__}: {reason}{hint}")
+        return 1
+
+
+def main() -> None:
+    """Entry point of the `sc` command."""
+
+    def on_terminate(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, on_terminate)
+    sys.exit(run(sys.argv[1:]))

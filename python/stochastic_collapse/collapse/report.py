@@ -1,0 +1,63 @@
+"""The table of a network's collapse: one row per layer, with the columns of collapse.csv (DESIGN §4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from .. import models
+from ..errors import InputError
+from ..models import NeuronLayer, Parameters
+from ..runs import COLLAPSE
+from .effective_rank import effective_rank_from_gram
+from .gram import gram
+from .independent import independent_from_gram
+from .similarity import vanished_from_gram
+
+
+def neuron_vectors(parameters: Parameters, layer: NeuronLayer) -> Tensor:
+    """(n, d) matrix whose row i is neuron i's vector: incoming weights, bias if any, outgoing weights (DESIGN §4)."""
+    first = layer.incoming[0]
+    neurons = parameters[first.parameter].shape[first.axis]
+    parts = []
+    for axis in (*layer.incoming, *layer.outgoing):
+        part = parameters[axis.parameter].detach().movedim(axis.axis, 0)
+        if part.shape[0] % neurons:
+            raise InputError(
+                f"layer {layer.name}: {axis.parameter} has {part.shape[0]} entries along axis {axis.axis}, "
+                f"expected a multiple of the {neurons} neurons"
+            )
+        parts.append(part.reshape(neurons, -1))
+    return torch.cat(parts, dim=1)
+
+
+def measure_layers(parameters: Parameters, layers: Iterable[NeuronLayer], step: int = 0) -> pd.DataFrame:
+    """Measure `layers` of a network with these parameters (a state dict will do), on the device where they lie."""
+    rows: list[dict[str, Any]] = []
+    for layer in layers:
+        g = gram(neuron_vectors(parameters, layer))
+        neurons, independent = g.shape[0], independent_from_gram(g)
+        rows.append(
+            {
+                "step": step,
+                "layer": layer.name,
+                "neurons": neurons,
+                "vanished": int(vanished_from_gram(g).sum()),
+                "independent": independent,
+                "fraction_independent": independent / neurons,
+                "effective_rank": effective_rank_from_gram(g),
+            }
+        )
+    return pd.DataFrame(rows, columns=list(COLLAPSE))
+
+
+def measure_collapse(model: nn.Module, example_input: Tensor | None = None) -> pd.DataFrame:
+    """How far each layer of `model` has collapsed: a table with the columns of collapse.csv (DESIGN §4), step 0.
+
+    `model` is one of the built-in networks; `example_input` is not needed for those. Raises `InputError` for others.
+    """
+    return measure_layers(dict(model.named_parameters()), models.layers_of(model))

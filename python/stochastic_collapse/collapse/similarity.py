@@ -1,0 +1,36 @@
+"""Distances between neurons, and the neurons that have vanished (DESIGN §4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .gram import gram
+
+VANISHED_BELOW = 0.1
+REDUNDANT_BELOW = 0.1
+_EPSILON = 1e-8
+
+
+def normalized_distance(w: Tensor) -> Tensor:
+    """d_ij = 2‖w_i − w_j‖² / (‖w_i‖² + ‖w_j‖² + 1e-8) for the rows of `w` (n, d), as (n, n) float64.
+
+    0 for equal vectors, about 2 for orthogonal ones, 4 for opposite ones (paper §6, DESIGN §4).
+    """
+    return distance_from_gram(gram(w))
+
+
+def distance_from_gram(g: Tensor) -> Tensor:
+    """`normalized_distance` from the Gram matrix (n, n)."""
+    squares = g.diagonal()
+    total = squares[:, None] + squares[None, :]
+    distance = 2 * (total - 2 * g) / (total + _EPSILON)
+    distance.fill_diagonal_(0)
+    return distance.clamp_(min=0)  # rounding may leave −1e-16 for equal vectors
+
+
+def vanished_from_gram(g: Tensor) -> Tensor:
+    """(n,) mask of the vanished neurons, ‖w_i‖ / max_j ‖w_j‖ < 0.1; all of them where every vector is zero."""
+    norms = g.diagonal().sqrt()
+    largest = norms.max()
+    return torch.where(largest > 0, norms / largest < VANISHED_BELOW, True)

@@ -1,0 +1,460 @@
+"""Typed settings, YAML files with dotted overrides, and the identity of a run (DESIGN §3).
+
+A settings file is YAML 1.2. An override is ``key.sub=value`` with the value written as in YAML. Every mistake is an
+`InputError` that names the key, where it stands, and what was expected.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from .errors import InputError
+from .resources import shipped
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, no unknown keys, no NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Activation = Literal["gelu", "relu"]
+Switch = Literal["auto", True, False]
+
+
+# --- models ---------------------------------------------------------------------------------------------------------
+
+
+class MLPSettings(Settings):
+    """Fully connected network: flattened input, `widths` hidden layers, linear output."""
+
+    name: Literal["mlp"]
+    widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (128, 128)
+    """Neurons of each hidden layer."""
+    activation: Activation = "gelu"
+
+
+class VGG16Settings(Settings):
+    """VGG-16 for images of 32 × 32 pixels or more, with a 512–512–classes head (DESIGN §5)."""
+
+    name: Literal["vgg16"]
+    activation: Activation = "gelu"
+    batch_norm: bool = False
+    """Batch normalization after every convolution."""
+    dropout: Fraction = 0.0
+    """Dropout probability after each hidden fully connected layer."""
+    width: Annotated[float, Field(gt=0)] = 1.0
+    """Multiplies the number of channels and hidden neurons of every layer."""
+
+
+class ResNet18Settings(Settings):
+    """ResNet-18 with the CIFAR stem: 3 × 3 convolution with stride 1, no max-pool (DESIGN §5)."""
+
+    name: Literal["resnet18"]
+    activation: Activation = "gelu"
+    width: Annotated[float, Field(gt=0)] = 1.0
+    """Multiplies the number of channels of every layer."""
+
+
+ModelSettings = Annotated[MLPSettings | VGG16Settings | ResNet18Settings, Field(discriminator="name")]
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+
+class _DataSettings(Settings):
+    label_noise: Probability = 0.0
+    """Probability that a label is replaced, anew at every access, by another class drawn uniformly."""
+    target_noise: NonNegative = 0.0
+    """Standard deviation of Gaussian noise added to the one-hot targets at every access (loss: mse)."""
+
+
+class _AugmentedSettings(_DataSettings):
+    crop_padding: Count = 4
+    """Zero padding in pixels for random crops; 0 turns cropping off."""
+    flip: bool = True
+    """Random horizontal flips."""
+
+
+class DigitsSettings(_DataSettings):
+    """scikit-learn's 1,797 handwritten digits, 8 × 8 pixels; fixed stratified split, 1,437 to train and 360 to test."""
+
+    name: Literal["digits"]
+
+
+class CIFAR10Settings(_AugmentedSettings):
+    """CIFAR-10 in the official binary layout under $SC_DATA."""
+
+    name: Literal["cifar10"]
+
+
+class CIFAR100Settings(_AugmentedSettings):
+    """CIFAR-100 (fine labels) in the official binary layout under $SC_DATA."""
+
+    name: Literal["cifar100"]
+
+
+class SyntheticSettings(_AugmentedSettings):
+    """Random images around one random prototype per class: nothing to download, learnable, any shape."""
+
+    name: Literal["synthetic"]
+    train_size: Positive = 512
+    test_size: Positive = 128
+    shape: Annotated[tuple[Positive, Positive, Positive], Field()] = (3, 32, 32)
+    """Channels, height, width."""
+    num_classes: Annotated[int, Field(ge=2)] = 10
+    crop_padding: Count = 0
+    flip: bool = False
+
+
+DataSettings = Annotated[
+    DigitsSettings | CIFAR10Settings | CIFAR100Settings | SyntheticSettings, Field(discriminator="name")
+]
+
+
+# --- optimization ---------------------------------------------------------------------------------------------------
+
+
+class _OptimizerSettings(Settings):
+    lr: Annotated[float, Field(gt=0)]
+    """Learning rate after warm-up."""
+    weight_decay: NonNegative = 0.0
+    """Applied to all parameters, biases and normalization included."""
+    gradient_clip: Annotated[float, Field(gt=0)] | None = None
+    """Largest Euclidean norm of the whole gradient; null: no clipping."""
+
+
+class SGDSettings(_OptimizerSettings):
+    """Stochastic gradient descent."""
+
+    name: Literal["sgd"]
+    momentum: Fraction = 0.0
+    nesterov: bool = False
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> SGDSettings:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class AdamSettings(_OptimizerSettings):
+    """Adam (weight decay as an L2 penalty) or AdamW (decoupled)."""
+
+    name: Literal["adam", "adamw"]
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+
+
+OptimizerSettings = Annotated[SGDSettings | AdamSettings, Field(discriminator="name")]
+
+
+class _ScheduleSettings(Settings):
+    warmup_steps: Count = 0
+    """Steps of linear warm-up: step k (from 1) of the warm-up runs at k/warmup_steps of the learning rate."""
+
+
+class ConstantSchedule(_ScheduleSettings):
+    """The learning rate stays as it is."""
+
+    name: Literal["constant"]
+
+
+class MultistepSchedule(_ScheduleSettings):
+    """The learning rate is multiplied by gamma after each milestone."""
+
+    name: Literal["multistep"]
+    milestones: tuple[Positive, ...] = ()
+    """Steps after which the rate drops, increasing."""
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _increasing(self) -> MultistepSchedule:
+        if any(a >= b for a, b in zip(self.milestones, self.milestones[1:], strict=False)):
+            raise ValueError(f"milestones must increase, found {list(self.milestones)}")
+        return self
+
+
+class DecaySchedule(_ScheduleSettings):
+    """From the end of warm-up to max_steps the rate falls to final_fraction of itself, on a cosine or a line."""
+
+    name: Literal["cosine", "linear"]
+    final_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+ScheduleSettings = Annotated[ConstantSchedule | MultistepSchedule | DecaySchedule, Field(discriminator="name")]
+
+
+class CollapseSettings(Settings):
+    """Measuring the collapse during training."""
+
+    every: Count = 0
+    """Measure at step 0, every so many steps, and at the end; 0: only at the end."""
+
+
+# --- a training run -------------------------------------------------------------------------------------------------
+
+
+class TrainConfig(Settings):
+    """All settings of one training run; the names that every configuration file uses (DESIGN §3)."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    """Name of the experiment: letters, digits, '.', '_' and '-'; the first part of the run directory's name."""
+    seed: Positive = 1
+    """Replicate k uses the seed seed·(k+1), so 0 would give all replicates the same randomness."""
+    replicate: Count = 0
+    """Which repetition with another seed this is."""
+    model: ModelSettings
+    data: DataSettings
+    batch_size: Positive = 128
+    """Examples per step; the last incomplete batch of an epoch is dropped."""
+    max_steps: Positive
+    """Optimization steps in all."""
+    optimizer: OptimizerSettings
+    schedule: ScheduleSettings = ConstantSchedule(name="constant")
+    loss: Literal["cross_entropy", "mse", "bce"] = "cross_entropy"
+    """mse and bce compare with one-hot targets and average over batch and classes."""
+    eval_every: Count = 1000
+    """Steps between evaluations on the test set; 0: only at the end."""
+    log_every: Positive = 100
+    """Steps between rows of metrics.csv; the only times when the loop waits for the device."""
+    checkpoint_every: Count = 5000
+    """Steps between checkpoints; 0: only at the end."""
+    collapse: CollapseSettings = CollapseSettings()
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    """auto, cpu, cuda or cuda:N; auto takes CUDA where there is a device."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """bfloat16: mixed precision, parameters stay float32; auto: bfloat16 on CUDA, float32 elsewhere."""
+    channels_last: Switch = "auto"
+    """Memory layout of images; auto: on CUDA."""
+    compile: Switch = "auto"
+    """torch.compile of the network; auto: on CUDA."""
+    cuda_graphs: Switch = "auto"
+    """Capture the whole step in a CUDA graph; auto: on CUDA."""
+    threads: Positive | Literal["auto"] = "auto"
+    """CPU threads; auto: 1 where the network is too small to gain from more, else as many as PyTorch would take."""
+
+    @model_validator(mode="after")
+    def _target_noise_needs_mse(self) -> TrainConfig:
+        if self.data.target_noise > 0 and self.loss != "mse":
+            raise ValueError(f"data.target_noise needs loss: mse, found loss: {self.loss}")
+        return self
+
+    @property
+    def replicate_seed(self) -> int:
+        """The seed of this replicate, seed·(replicate + 1)."""
+        return self.seed * (self.replicate + 1)
+
+
+# Settings that cannot change what a run computes, beyond rounding: where and how fast it runs, what it prints, and the
+# two that the run directory's path spells out.
+NOT_IDENTIFYING = frozenset(
+    {"name", "replicate", "device", "log_every", "channels_last", "compile", "cuda_graphs", "threads"}
+)
+
+
+def identity(config: TrainConfig) -> str:
+    """First 12 hexadecimal digits of the SHA-256 of the identifying settings.
+
+    Settings at their default are left out, so that a later version that adds a setting still finds earlier runs. A
+    default, once released, therefore never changes its meaning.
+    """
+    settings = config.model_dump(mode="json", exclude_defaults=True, exclude=set(NOT_IDENTIFYING))
+    canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+# --- reading and writing --------------------------------------------------------------------------------------------
+
+S = TypeVar("S", bound=Settings)
+
+
+def load_config(file: str | Path | None, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Settings of a training run from a YAML file and overrides such as ``"optimizer.lr=0.1"``.
+
+    `file` is a path, or the path of a configuration shipped with the package (``configs/digits/mlp_gelu.yaml``).
+    Raises `InputError` with one line per mistake.
+    """
+    return load_settings(TrainConfig, file, overrides)
+
+
+def load_settings(kind: type[S], file: str | Path | None, overrides: Sequence[str] = ()) -> S:
+    """Settings of any kind from a YAML file and overrides; see `load_config`."""
+    path = find_config(file) if file is not None else None
+    text = _read(path) if path is not None else ""
+    values = _parse(text, path)
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        mistakes = [_explain(kind, mistake, text, path, overrides) for mistake in error.errors()]
+        raise InputError("\n".join(mistakes)) from None
+
+
+def find_config(file: str | Path) -> Path:
+    """The path itself where it exists, else the shipped configuration of that name."""
+    path = Path(file)
+    if path.exists():
+        return path
+    candidate = shipped(str(path) if path.parts[:1] == ("configs",) else f"configs/{path}")
+    if not path.is_absolute() and ".." not in path.parts and candidate.is_file():
+        return candidate
+    raise InputError(f"{path}: no such file, and no shipped configuration has this name (shipped: {_list_shipped()})")
+
+
+def _list_shipped() -> str:
+    root = shipped("configs")
+    return ", ".join(sorted(str(p.relative_to(root.parent)) for p in root.rglob("*.yaml"))) or "none"
+
+
+def dump_yaml(config: Settings) -> str:
+    """The settings as YAML, defaults included; `load_settings` reads it back."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = None
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # keep the order of the classes
+    stream = io.StringIO()
+    yaml.dump(config.model_dump(mode="json"), stream)
+    return stream.getvalue()
+
+
+def json_schema(kind: type[Settings] = TrainConfig) -> dict[str, Any]:
+    """JSON schema of a kind of settings, for editors that complete and check YAML files."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **kind.model_json_schema()}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+
+
+def _parse(text: str, place: Path | str | None) -> dict[str, Any]:
+    try:
+        values = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark is not None else ""
+        problem = (getattr(error, "problem", None) or str(error)).splitlines()[0]
+        raise InputError(f"{place}{line}: not valid YAML: {problem}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise InputError(f"{place}: expected settings, one 'key: value' a line, found {type(values).__name__}")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Set one dotted key in nested `values`."""
+    key, sign, text = override.partition("=")
+    if not sign or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", key):
+        raise InputError(f"override {override!r}: expected key.sub=value, such as optimizer.lr=0.1")
+    try:
+        value = YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        raise InputError(f"override {override!r}: the value is not valid YAML") from None
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise InputError(f"override {override!r}: {parent!r} holds a single value, so it has no {last!r}")
+    values[last] = value
+
+
+# --- explaining mistakes --------------------------------------------------------------------------------------------
+
+
+def _explain(kind: type[Settings], mistake: Any, text: str, path: Path | None, overrides: Sequence[str]) -> str:
+    """One line for one pydantic error: place, key, rule."""
+    keys, parent = _resolve(kind, mistake["loc"])
+    dotted = ".".join(map(str, keys))
+    place = _place(keys, text, path, overrides)
+    found = "" if isinstance(mistake["input"], Mapping) else f", found {mistake['input']!r}"
+    match mistake["type"]:
+        case "extra_forbidden":
+            valid = list(parent.model_fields)
+            near = difflib.get_close_matches(str(keys[-1]), valid, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            return f"{place}{dotted}: unknown setting{hint} (valid here: {', '.join(valid)})"
+        case "missing":
+            return f"{place}{dotted}: missing, and it has no default"
+        case "union_tag_not_found":
+            return f"{place}{dotted}.name: missing; expected one of {', '.join(_tags(parent, keys[-1]))}"
+        case "union_tag_invalid":
+            valid, tag = _tags(parent, keys[-1]), str(mistake["ctx"]["tag"])
+            near = difflib.get_close_matches(tag, valid, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            return f"{place}{dotted}.name: expected one of {', '.join(valid)}, found {tag!r}{hint}"
+        case "value_error":
+            return f"{place}{dotted}{': ' if dotted else ''}{mistake['ctx']['error']}"
+        case _:
+            rule = mistake["msg"][0].lower() + mistake["msg"][1:]
+            return f"{place}{dotted}: {rule}{found}"
+
+
+def _resolve(kind: type[Settings], location: tuple[int | str, ...]) -> tuple[list[int | str], type[Settings]]:
+    """The keys as the user writes them (without pydantic's union tags), and the settings class that holds the last."""
+    keys: list[int | str] = []
+    parts = list(location)
+    while parts:
+        part = parts.pop(0)
+        keys.append(part)
+        field = kind.model_fields.get(str(part))
+        if field is None or not parts:
+            break
+        members = [m for m in get_args(field.annotation) or (field.annotation,) if _is_settings(m)]
+        if field.discriminator and (tag := parts.pop(0)):
+            kind = next(m for m in members if tag in get_args(m.model_fields["name"].annotation))
+        elif members:
+            kind = members[0]
+        else:  # a list element, or a member of a union of plain types, which the user did not write
+            keys.extend(p for p in parts if isinstance(p, int))
+            break
+    return keys, kind
+
+
+def _is_settings(candidate: Any) -> bool:
+    return isinstance(candidate, type) and issubclass(candidate, Settings)
+
+
+def _tags(parent: type[Settings], key: int | str) -> list[str]:
+    """The names that the members of a union of settings go by."""
+    members = get_args(parent.model_fields[str(key)].annotation)
+    return [tag for member in members for tag in get_args(member.model_fields["name"].annotation)]
+
+
+def _place(keys: Sequence[int | str], text: str, path: Path | None, overrides: Sequence[str]) -> str:
+    """Where a key was written: the override, or the file and line; empty when it was written nowhere."""
+    names = [k for k in keys if isinstance(k, str)]
+    for override in overrides:
+        written = override.partition("=")[0].split(".")
+        if names and written[: len(names)] == names[: len(written)]:
+            return f"override {override!r}: "
+    if path is None:
+        return ""
+    node: Any = YAML(typ="rt", pure=True).load(text)  # its mappings know the line of each key
+    line = None
+    for key in names:
+        if not isinstance(node, Mapping) or key not in node:
+            break
+        lines: Any = node
+        line = lines.lc.key(key)[0] + 1
+        node = node[key]
+    return f"{path}:{line}: " if line is not None else f"{path}: "

@@ -1,0 +1,29 @@
+"""Errors a user can do something about: each is one clear line, and each has its exit status (DESIGN §3)."""
+
+from __future__ import annotations
+
+
+class StochasticCollapseError(Exception):
+    """Base of all errors raised on purpose. The `sc` command prints the message and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class InputError(StochasticCollapseError, ValueError):
+    """Bad usage or bad input: a setting, a file, an argument."""
+
+    exit_code = 2
+
+
+class TrainingDiverged(StochasticCollapseError):
+    """The training loss stopped being a finite number."""
+
+
+class RunLocked(StochasticCollapseError):
+    """Another process is working in the same run directory."""
+
+
+class Interrupted(StochasticCollapseError):
+    """Ctrl-C or SIGTERM arrived; what was done so far is saved and the same call continues it."""
+
+    exit_code = 130

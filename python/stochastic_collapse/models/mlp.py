@@ -1,0 +1,37 @@
+"""Fully connected network with hidden layers fc1 … fcL and the output layer fc(L+1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from .initialization import activation, kaiming_normal
+from .neurons import NeuronLayer, Parameters, chain
+
+
+class MLP(nn.Module):
+    """(batch, …) → flatten → hidden layers of `widths` neurons → (batch, num_classes) logits."""
+
+    def __init__(self, in_features: int, widths: Sequence[int], num_classes: int, act: str = "gelu") -> None:
+        super().__init__()
+        sizes = [in_features, *widths, num_classes]
+        self.depth = len(sizes) - 1
+        for k in range(self.depth):
+            self.add_module(f"fc{k + 1}", nn.Linear(sizes[k], sizes[k + 1]))
+        self.act = activation(act)
+        kaiming_normal(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        for k in range(1, self.depth):
+            x = self.act(self.get_submodule(f"fc{k}")(x))
+        out: Tensor = self.get_submodule(f"fc{self.depth}")(x)
+        return out
+
+
+def neuron_layers(parameters: Parameters) -> list[NeuronLayer]:
+    """The hidden layers, from the parameters' names."""
+    depth = sum(bool(re.fullmatch(r"fc\d+\.weight", name)) for name in parameters)
+    return chain(parameters, [f"fc{k + 1}" for k in range(depth)], norms={})

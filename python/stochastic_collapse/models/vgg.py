@@ -1,0 +1,78 @@
+"""VGG-16 for small images (DESIGN §5), with the layer names of the published code: conv1 … conv13, fc14, fc15, fc16."""
+
+from __future__ import annotations
+
+import re
+
+from torch import Tensor, nn
+
+from .initialization import activation, kaiming_normal, scaled
+from .neurons import NeuronLayer, Parameters, chain
+
+CHANNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
+POOL_AFTER = (2, 4, 7, 10, 13)
+HEAD = 512
+
+
+class VGG16(nn.Module):
+    """(batch, channels, height, width) images → (batch, num_classes) logits; height and width at least 32."""
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        act: str = "gelu",
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+        width: float = 1.0,
+    ) -> None:
+        super().__init__()
+        channels, height, wide = image_shape
+        for k, base in enumerate(CHANNELS, start=1):
+            out_channels = scaled(base, width)
+            self.add_module(f"conv{k}", nn.Conv2d(channels, out_channels, kernel_size=3, padding=1))
+            if batch_norm:
+                self.add_module(f"bn{k}", nn.BatchNorm2d(out_channels))
+            channels = out_channels
+        reduction = 2 ** len(POOL_AFTER)
+        hidden = scaled(HEAD, width)
+        self.fc14 = nn.Linear(channels * (height // reduction) * (wide // reduction), hidden)
+        self.fc15 = nn.Linear(hidden, hidden)
+        self.fc16 = nn.Linear(hidden, num_classes)
+        self.act = activation(act)
+        self.pool = nn.MaxPool2d(kernel_size=2)
+        self.dropout = nn.Dropout(dropout)
+        self.batch_norm = batch_norm
+        kaiming_normal(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for k in range(1, len(CHANNELS) + 1):
+            x = self.get_submodule(f"conv{k}")(x)
+            if self.batch_norm:
+                x = self.get_submodule(f"bn{k}")(x)
+            x = self.act(x)
+            if k in POOL_AFTER:
+                x = self.pool(x)
+        x = x.flatten(1)  # in (channel, row, column) order, whatever the memory format
+        x = self.dropout(self.act(self.fc14(x)))
+        x = self.dropout(self.act(self.fc15(x)))
+        out: Tensor = self.fc16(x)
+        return out
+
+
+def neuron_layers(parameters: Parameters) -> list[NeuronLayer]:
+    """The 13 convolutions and two hidden fully connected layers."""
+    convolutions = [f"conv{k}" for k in range(1, len(CHANNELS) + 1)]
+    norms = {f"conv{k}": f"bn{k}" for k in range(1, len(CHANNELS) + 1) if f"bn{k}.weight" in parameters}
+    return chain(parameters, [*convolutions, "fc14", "fc15", "fc16"], norms)
+
+
+_PUBLISHED_HEAD = {"fc.0": "fc14", "fc1.0": "fc15", "fc2.0": "fc16"}
+
+
+def from_published(name: str) -> str:
+    """Our name for a parameter of the published batch-normalized VGG-16, whose blocks are called layer1 … layer13."""
+    if match := re.fullmatch(r"layer(\d+)\.([01])\.(\w+)", name):
+        return f"{'conv' if match[2] == '0' else 'bn'}{match[1]}.{match[3]}"
+    module, _, kind = name.rpartition(".")
+    return f"{_PUBLISHED_HEAD.get(module, module)}.{kind}"

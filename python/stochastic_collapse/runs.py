@@ -1,0 +1,226 @@
+"""Run directories: the only code that knows paths and file names in a run (DESIGN §3).
+
+    runs/<name>-<hash12>/replicate_<k>/
+        config.yaml  metrics.csv  collapse.csv  status.json  checkpoints/step_00020000.pt
+
+Every file appears atomically: it is written beside its place, flushed to disk, and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from .config import TrainConfig, dump_yaml, identity, load_config
+from .errors import InputError, RunLocked
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+METRICS = ("step", "epoch", "lr", "train_loss", "eval_loss", "eval_accuracy")
+COLLAPSE = ("step", "layer", "neurons", "vanished", "independent", "fraction_independent", "effective_rank")
+
+State = Literal["running", "finished", "interrupted", "diverged", "failed"]
+
+
+def runs_root() -> Path:
+    """Where runs are kept: $SC_RUNS, default ./runs."""
+    return Path(os.environ.get("SC_RUNS") or "runs")
+
+
+@contextlib.contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner may read
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """One replicate of one training run, on disk."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, config: TrainConfig, root: Path | None = None) -> RunDirectory:
+        """The directory that the identity of `config` names, under `root` (default: `runs_root()`)."""
+        experiment = f"{config.name}-{identity(config)}"
+        return cls((root or runs_root()) / experiment / f"replicate_{config.replicate}")
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    # --- settings and status ---
+
+    @property
+    def exists(self) -> bool:
+        return (self.path / "config.yaml").is_file()
+
+    def write_config(self, config: TrainConfig) -> None:
+        self._write_text("config.yaml", dump_yaml(config))
+
+    def config(self) -> TrainConfig:
+        return load_config(self.path / "config.yaml")
+
+    def write_status(self, state: State, step: int, seconds: float, **details: Any) -> None:
+        """`seconds` is the time spent training so far, over all sessions; `details` must be JSON values."""
+        status = {"state": state, "step": step, "seconds": round(seconds, 3), **details}
+        self._write_text("status.json", json.dumps(status, indent=2) + "\n")
+
+    def status(self) -> dict[str, Any]:
+        """Contents of status.json; empty before the first was written."""
+        try:
+            return dict(json.loads((self.path / "status.json").read_text()))
+        except FileNotFoundError:
+            return {}
+
+    # --- tables ---
+
+    def write_metrics(self, table: pd.DataFrame) -> None:
+        self._write_table("metrics.csv", table[list(METRICS)])
+
+    def metrics(self) -> pd.DataFrame:
+        """One row per logged step, with the columns METRICS; empty before the first was written."""
+        return self._table("metrics.csv", METRICS)
+
+    def eval_accuracy(self) -> float | None:
+        """The last test accuracy, between 0 and 1; None before the first evaluation."""
+        evaluated = self.metrics()["eval_accuracy"].dropna()
+        return float(evaluated.iloc[-1]) if len(evaluated) else None
+
+    def write_collapse(self, table: pd.DataFrame) -> None:
+        self._write_table("collapse.csv", table[list(COLLAPSE)])
+
+    def collapse(self) -> pd.DataFrame:
+        """One row per measured step and layer, with the columns COLLAPSE; empty before the first was written."""
+        return self._table("collapse.csv", COLLAPSE)
+
+    # --- checkpoints ---
+
+    def checkpoint(self, step: int) -> Path:
+        return self.path / "checkpoints" / f"step_{step:08d}.pt"
+
+    def checkpoints(self) -> dict[int, Path]:
+        """Paths of the checkpoints by step, in increasing order."""
+        found = {
+            int(match[1]): path
+            for path in (self.path / "checkpoints").glob("step_*.pt")
+            if (match := re.fullmatch(r"step_(\d+)\.pt", path.name))
+        }
+        return dict(sorted(found.items()))
+
+    # --- one process at a time ---
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory for this process; `RunLocked` where another process holds it.
+
+        The operating system frees the lock when its holder dies, so a killed run leaves nothing to clean up but its
+        half-written temporary files, which are removed here.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunLocked(f"{self}: another process is training in this directory; wait for it or stop it") from None
+        try:
+            for left_over in self.path.rglob(".*.tmp"):
+                left_over.unlink(missing_ok=True)
+            yield
+        finally:
+            lock.release()
+
+    # --- plain files ---
+
+    def _write_text(self, name: str, text: str) -> None:
+        with write_atomically(self.path / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def _write_table(self, name: str, table: pd.DataFrame) -> None:
+        with write_atomically(self.path / name) as temporary:
+            table.to_csv(temporary, index=False)
+
+    def _table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        path = self.path / name
+        if not path.is_file():
+            return pd.DataFrame(columns=list(columns))
+        try:  # "round_trip": what was written is read back to the last bit
+            table = pd.read_csv(path, float_precision="round_trip")
+        except (ValueError, pd.errors.ParserError) as error:
+            raise InputError(f"{path}: not a table: {error}") from None
+        if list(table.columns) != list(columns):
+            raise InputError(f"{path}: expected the columns {', '.join(columns)}, found {', '.join(table.columns)}")
+        return table
+
+
+def find_runs(paths: Sequence[str | Path]) -> list[RunDirectory]:
+    """The run directories at or under `paths`: a replicate, an experiment with replicates, or any folder of runs.
+
+    Raises `InputError` where a path holds no run.
+    """
+    runs: dict[Path, RunDirectory] = {}
+    for path in map(Path, paths):
+        if not path.is_dir():
+            raise InputError(f"{path}: no such run directory")
+        found = [p.parent for p in sorted(path.rglob("config.yaml")) if RunDirectory(p.parent).status()]
+        if not found:
+            raise InputError(f"{path}: no run here: expected a directory with config.yaml and status.json")
+        runs.update({p: RunDirectory(p) for p in found})
+    return list(runs.values())
+
+
+def labelled(runs: Sequence[RunDirectory]) -> list[tuple[RunDirectory, str]]:
+    """`runs`, each with a short name: the settings in which they differ, such as ``lr 0.1``, or the experiment's name.
+
+    In the order of these settings. Replicates of one experiment have the same name, unless nothing else differs.
+    """
+    flat = [_flatten(run.config().model_dump(mode="json")) for run in runs]
+    keys = list(dict.fromkeys(key for settings in flat for key in settings))
+    differing = [key for key in keys if len({json.dumps(settings.get(key)) for settings in flat}) > 1]
+    if differing != ["replicate"]:
+        differing = [key for key in differing if key != "replicate"]
+
+    def values(settings: dict[str, Any]) -> list[tuple[bool, float, str]]:
+        """Numbers before texts, each in its order."""
+        found = [settings.get(key) for key in differing]
+        return [(False, v, "") if isinstance(v, int | float) else (True, 0.0, str(v)) for v in found]
+
+    def name(settings: dict[str, Any]) -> str:
+        parts = [f"{key.rpartition('.')[2]} {settings[key]}" for key in differing if key in settings]
+        return ", ".join(parts) or str(settings["name"])
+
+    in_order = sorted(zip(runs, flat, strict=True), key=lambda pair: values(pair[1]))
+    return [(run, name(settings)) for run, settings in in_order]
+
+
+def _flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

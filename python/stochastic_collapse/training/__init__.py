@@ -1,0 +1,5 @@
+"""Training: settings in, a run directory out."""
+
+from .loop import TrainResult, train
+
+__all__ = ["TrainResult", "train"]

@@ -1,0 +1,75 @@
+"""Checkpoints: all that a run needs to continue as if it had never stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..data import BatchLoader
+from ..errors import InputError
+from ..models.weights import load_file
+from ..runs import write_atomically
+
+FORMAT = 1
+
+
+def save_checkpoint(
+    path: Path,
+    *,
+    step: int,
+    seconds: float,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loader: BatchLoader,
+    loss_sum: torch.Tensor,
+    lr: float,
+) -> None:
+    """Write the state after `step` steps; loads with ``torch.load(weights_only=True)``."""
+    generators = {"cpu": torch.get_rng_state()}
+    if next(model.parameters()).is_cuda:
+        generators["cuda"] = torch.cuda.get_rng_state(next(model.parameters()).device)
+    content = {
+        "format": FORMAT,
+        "step": step,
+        "seconds": seconds,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": {"step": step, "lr": lr},
+        "generators": generators,
+        "loader": loader.state_dict(),
+        "loss_sum": loss_sum,
+    }
+    with write_atomically(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_checkpoint(
+    path: Path,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loader: BatchLoader,
+    loss_sum: torch.Tensor,
+) -> dict[str, Any]:
+    """Put the state in `path` into the given objects, and return the checkpoint.
+
+    Raises `InputError` where the file cannot be read or is of another format.
+    """
+    content = load_file(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path}: not a checkpoint of this version (format {FORMAT}); delete it to start over")
+    model.load_state_dict(content["model"])
+    # The momenta are the checkpoint's; the settings are the run's own, in the form that this device wants them.
+    optimizer.load_state_dict(
+        {"state": content["optimizer"]["state"], "param_groups": optimizer.state_dict()["param_groups"]}
+    )
+    loader.load_state_dict(content["loader"])
+    loss_sum.copy_(content["loss_sum"])
+    torch.set_rng_state(content["generators"]["cpu"])
+    device = next(model.parameters()).device
+    if device.type == "cuda" and "cuda" in content["generators"]:
+        torch.cuda.set_rng_state(content["generators"]["cuda"], device)
+    return content

@@ -1,0 +1,115 @@
+"""Where and how a run computes: the settings' `auto` made definite for this machine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from ..config import Switch, TrainConfig
+from ..errors import InputError
+
+# Below so many multiplications per step the threads' meeting costs more than their work saves.
+_SINGLE_THREAD_BELOW = 5e7
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Device, precision and form of the training step."""
+
+    device: torch.device
+    bfloat16: bool
+    channels_last: bool
+    compile: bool
+    cuda_graphs: bool
+    threads: int | None
+    """CPU threads, or None for PyTorch's own choice."""
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Layout of a batch of images."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Context in which forward passes run."""
+        if self.bfloat16:
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def thread_limit(self) -> Iterator[None]:
+        """Hold PyTorch to `threads` CPU threads."""
+        before = torch.get_num_threads()
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def describe(self) -> dict[str, object]:
+        """What status.json says of it."""
+        on_cuda = self.device.type == "cuda"
+        return {
+            "device": torch.cuda.get_device_name(self.device) if on_cuda else "cpu",
+            "precision": "bfloat16" if self.bfloat16 else "float32",
+            "channels_last": self.channels_last,
+            "compile": self.compile,
+            "cuda_graphs": self.cuda_graphs,
+            "threads": self.threads or torch.get_num_threads(),
+        }
+
+
+def resolve(config: TrainConfig) -> Execution:
+    """What the settings mean on this machine. Raises `InputError` where it cannot do what they ask for."""
+    device = _device(config.device)
+    on_cuda = device.type == "cuda"
+    has_images = config.model.name != "mlp"
+    if config.cuda_graphs is True and not on_cuda:
+        raise InputError(f"cuda_graphs: true needs a CUDA device, and device is {config.device}")
+    return Execution(
+        device=device,
+        bfloat16=_bfloat16(config, device),
+        channels_last=_switch(config.channels_last, auto=on_cuda) and has_images,
+        compile=_switch(config.compile, auto=on_cuda),
+        cuda_graphs=_switch(config.cuda_graphs, auto=on_cuda),
+        threads=None if config.threads == "auto" else config.threads,
+    )
+
+
+def single_threaded_if_small(execution: Execution, config: TrainConfig, model: nn.Module) -> Execution:
+    """`execution` with one thread where `threads` is auto and a fully connected `model` does little work per step."""
+    work = 3 * config.batch_size * sum(p.numel() for p in model.parameters())
+    if config.threads == "auto" and config.model.name == "mlp" and work < _SINGLE_THREAD_BELOW:
+        return replace(execution, threads=1)
+    return execution
+
+
+def _switch(value: Switch, auto: bool) -> bool:
+    return auto if value == "auto" else value
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise InputError(f"device: {name} asked for, but PyTorch {torch.__version__} finds no CUDA device here")
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise InputError(f"device: {name} asked for, but there are {torch.cuda.device_count()} CUDA devices here")
+    return device
+
+
+def _bfloat16(config: TrainConfig, device: torch.device) -> bool:
+    if device.type == "cuda":
+        available = torch.cuda.is_bf16_supported()
+    else:
+        available = torch.ops.mkldnn._is_mkldnn_bf16_supported() if torch.backends.mkldnn.is_available() else False
+    if config.precision == "bfloat16" and not available:
+        raise InputError(f"precision: bfloat16 asked for, but this {device.type} device cannot compute in it")
+    return config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda" and available)

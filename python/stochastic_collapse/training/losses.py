@@ -1,0 +1,38 @@
+"""Losses by name, each from logits (B, classes) and a batch to the mean loss, a scalar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from torch import Tensor
+from torch.nn import functional
+
+from ..data import Batch
+
+Loss = Callable[[Tensor, Batch], Tensor]
+
+
+def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
+    """−log softmax of the label's logit, averaged over the batch."""
+    return functional.cross_entropy(logits, batch.labels)
+
+
+def mse(logits: Tensor, batch: Batch) -> Tensor:
+    """Squared difference from the one-hot label plus target noise, averaged over batch and classes."""
+    targets = _one_hot(logits, batch)
+    if batch.target_noise is not None:
+        targets = targets + batch.target_noise
+    return functional.mse_loss(logits, targets)
+
+
+def bce(logits: Tensor, batch: Batch) -> Tensor:
+    """Binary cross-entropy of each class against the one-hot label, averaged over batch and classes."""
+    return functional.binary_cross_entropy_with_logits(logits, _one_hot(logits, batch))
+
+
+def _one_hot(logits: Tensor, batch: Batch) -> Tensor:
+    return functional.one_hot(batch.labels, logits.shape[1]).to(logits.dtype)
+
+
+LOSSES: Mapping[str, Loss] = MappingProxyType({"cross_entropy": cross_entropy, "mse": mse, "bce": bce})
