@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.runs import RunDirectory, labelled
 

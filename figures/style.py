@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from cycler import cycler
 from matplotlib.figure import Figure
+
 from stochastic_collapse.runs import write_atomically
 
 ONE_COLUMN = 3.25

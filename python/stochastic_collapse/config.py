@@ -12,6 +12,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -296,16 +297,59 @@ def load_config(file: str | Path | None, overrides: Sequence[str] = ()) -> Train
 
 def load_settings(kind: type[S], file: str | Path | None, overrides: Sequence[str] = ()) -> S:
     """Settings of any kind from a YAML file and overrides; see `load_config`."""
+    written = read_settings(file, overrides)
+    return written.check(kind, written.values)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the user wrote, in a file and in overrides, not checked yet."""
+
+    values: dict[str, Any]
+    path: Path | None
+    text: str
+    overrides: Sequence[str]
+
+    def check(self, kind: type[S], values: Mapping[str, Any], homes: Mapping[str, Sequence[str]] | None = None) -> S:
+        """Settings of `kind` from `values`, by default keys of the same names in `self.values`.
+
+        `homes` says of a key in `values` under which keys the user wrote it, where that is not the top. Raises
+        `InputError` with one line per mistake.
+        """
+        try:
+            return kind.model_validate(values)
+        except ValidationError as error:
+            mistakes = [_explain(kind, mistake, self, homes or {}) for mistake in error.errors()]
+            raise InputError("\n".join(mistakes)) from None
+
+    def place(self, keys: Sequence[int | str]) -> str:
+        """Where `keys` were written: the override, or the file and line, with ": "; empty if written nowhere."""
+        names = [k for k in keys if isinstance(k, str)]
+        for override in self.overrides:
+            written = override.partition("=")[0].split(".")
+            if names and written[: len(names)] == names[: len(written)]:
+                return f"override {override!r}: "
+        if self.path is None:
+            return ""
+        node: Any = YAML(typ="rt", pure=True).load(self.text)  # its mappings know the line of each key
+        line = None
+        for key in names:
+            if not isinstance(node, Mapping) or key not in node:
+                break
+            lines: Any = node
+            line = lines.lc.key(key)[0] + 1
+            node = node[key]
+        return f"{self.path}:{line}: " if line is not None else f"{self.path}: "
+
+
+def read_settings(file: str | Path | None, overrides: Sequence[str] = ()) -> Written:
+    """Read a YAML file and apply overrides, without checking what they mean; see `load_config`."""
     path = find_config(file) if file is not None else None
     text = _read(path) if path is not None else ""
     values = _parse(text, path)
     for override in overrides:
         _apply(values, override)
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        mistakes = [_explain(kind, mistake, text, path, overrides) for mistake in error.errors()]
-        raise InputError("\n".join(mistakes)) from None
+    return Written(values, path, text, overrides)
 
 
 def find_config(file: str | Path) -> Path:
@@ -381,11 +425,13 @@ def _apply(values: dict[str, Any], override: str) -> None:
 # --- explaining mistakes --------------------------------------------------------------------------------------------
 
 
-def _explain(kind: type[Settings], mistake: Any, text: str, path: Path | None, overrides: Sequence[str]) -> str:
+def _explain(kind: type[Settings], mistake: Any, written: Written, homes: Mapping[str, Sequence[str]]) -> str:
     """One line for one pydantic error: place, key, rule."""
     keys, parent = _resolve(kind, mistake["loc"])
+    if keys:
+        keys = [*homes.get(str(keys[0]), ()), *keys]
     dotted = ".".join(map(str, keys))
-    place = _place(keys, text, path, overrides)
+    place = written.place(keys)
     found = "" if isinstance(mistake["input"], Mapping) else f", found {mistake['input']!r}"
     match mistake["type"]:
         case "extra_forbidden":
@@ -438,23 +484,3 @@ def _tags(parent: type[Settings], key: int | str) -> list[str]:
     """The names that the members of a union of settings go by."""
     members = get_args(parent.model_fields[str(key)].annotation)
     return [tag for member in members for tag in get_args(member.model_fields["name"].annotation)]
-
-
-def _place(keys: Sequence[int | str], text: str, path: Path | None, overrides: Sequence[str]) -> str:
-    """Where a key was written: the override, or the file and line; empty when it was written nowhere."""
-    names = [k for k in keys if isinstance(k, str)]
-    for override in overrides:
-        written = override.partition("=")[0].split(".")
-        if names and written[: len(names)] == names[: len(written)]:
-            return f"override {override!r}: "
-    if path is None:
-        return ""
-    node: Any = YAML(typ="rt", pure=True).load(text)  # its mappings know the line of each key
-    line = None
-    for key in names:
-        if not isinstance(node, Mapping) or key not in node:
-            break
-        lines: Any = node
-        line = lines.lc.key(key)[0] + 1
-        node = node[key]
-    return f"{path}:{line}: " if line is not None else f"{path}: "

@@ -23,6 +23,14 @@ class RunLocked(StochasticCollapseError):
     """Another process is working in the same run directory."""
 
 
+class EngineUnavailable(InputError):
+    """The engine that was asked for cannot run here; the message says what is missing and how to get it."""
+
+
+class EngineFailed(StochasticCollapseError):
+    """An engine broke off; the noise levels it finished are kept."""
+
+
 class Interrupted(StochasticCollapseError):
     """Ctrl-C or SIGTERM arrived; what was done so far is saved and the same call continues it."""
 

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,8 +27,17 @@ from .errors import InputError, RunLocked
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-METRICS = ("step", "epoch", "lr", "train_loss", "eval_loss", "eval_accuracy")
-COLLAPSE = ("step", "layer", "neurons", "vanished", "independent", "fraction_independent", "effective_rank")
+# Columns of the tables, and their types. A blank in metrics.csv means: not evaluated at this step.
+METRICS = {"step": int, "epoch": float, "lr": float, "train_loss": float, "eval_loss": float, "eval_accuracy": float}
+COLLAPSE = {
+    "step": int,
+    "layer": str,
+    "neurons": int,
+    "vanished": int,
+    "independent": int,
+    "fraction_independent": float,
+    "effective_rank": float,
+}
 
 State = Literal["running", "finished", "interrupted", "diverged", "failed"]
 
@@ -163,17 +172,20 @@ class RunDirectory:
         with write_atomically(self.path / name) as temporary:
             table.to_csv(temporary, index=False)
 
-    def _table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    def _table(self, name: str, columns: Mapping[str, type]) -> pd.DataFrame:
         path = self.path / name
         if not path.is_file():
-            return pd.DataFrame(columns=list(columns))
-        try:  # "round_trip": what was written is read back to the last bit
-            table = pd.read_csv(path, float_precision="round_trip")
-        except (ValueError, pd.errors.ParserError) as error:
+            return pd.DataFrame(columns=list(columns)).astype(dict(columns))
+        try:
+            table = pd.read_csv(path, dtype=str)  # text to numbers below: to the last bit, in every version of pandas
+        except ValueError as error:
             raise InputError(f"{path}: not a table: {error}") from None
         if list(table.columns) != list(columns):
             raise InputError(f"{path}: expected the columns {', '.join(columns)}, found {', '.join(table.columns)}")
-        return table
+        try:
+            return table.astype(dict(columns))
+        except ValueError as error:
+            raise InputError(f"{path}: a column holds what it should not: {error}") from None
 
 
 def find_runs(paths: Sequence[str | Path]) -> list[RunDirectory]:

@@ -54,12 +54,13 @@ def _bar(*columns: ProgressColumn) -> Progress:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout, the first column to the left and the others to the right."""
-    table = Table(title=title, title_justify="left")
+    """A line and a table on stdout, the first column to the left and the others to the right."""
+    table = Table()
     for k, column in enumerate(columns):
         table.add_column(column, justify="left" if k == 0 else "right")
     for row in rows:
         table.add_row(*row)
+    print(title)
     Console().print(table)
 
 

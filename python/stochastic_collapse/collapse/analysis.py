@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from ..errors import InputError
-from ..models import neuron_layers
+from ..models import NAMES, neuron_layers
 from ..models.weights import load_weights
 from ..runs import RunDirectory
 from .report import measure_layers
@@ -44,7 +44,12 @@ def analyze_run(run: RunDirectory, steps: Steps = "last") -> pd.DataFrame:
 
 
 def analyze_weights(path: Path, model: str) -> pd.DataFrame:
-    """Measure a file of weights of the built-in network called `model`; see `models.weights.load_weights`."""
+    """Measure a file of weights of the built-in network called `model`; see `models.weights.load_weights`.
+
+    Raises `InputError` for an unknown name, and where the file does not hold such a network's weights.
+    """
+    if model not in NAMES:
+        raise InputError(f"no built-in network {model!r}; expected one of {', '.join(NAMES)}")
     return _measure_file(path, model, step=0)
 
 

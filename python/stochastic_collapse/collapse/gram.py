@@ -23,11 +23,11 @@ def gram(w: Tensor) -> Tensor:
         )
     w = w.detach().to(torch.float64)
     n = w.shape[0]
-    g = w.new_empty(n, n)
+    g = w.new_zeros(n, n)
     for start in range(0, n, _BLOCK):
         stop = min(start + _BLOCK, n)
         g[start:stop, :stop] = w[start:stop] @ w[:stop].T
-        g[:stop, start:stop] = g[start:stop, :stop].T
+    g = g.tril() + g.tril(-1).T
     if not torch.isfinite(g.diagonal()).all():
         raise InputError("these weights hold NaN or infinite values, so their collapse cannot be measured")
     return g

@@ -40,13 +40,24 @@ def load_file(path: Path) -> Any:
 
 
 class _Inert:
-    """Stands for an object of a class that is not to be imported."""
+    """Stands for an object of a class that is not to be imported; takes whatever unpickling does to it."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         pass
 
+    def __call__(self, *args: object, **kwargs: object) -> _Inert:
+        return self
+
     def __setstate__(self, state: object) -> None:
         pass
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
+
+    def extend(self, values: object) -> None:
+        pass
+
+    append = add = extend
 
 
 class _InertUnpickler(pickle.Unpickler):

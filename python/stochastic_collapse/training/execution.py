@@ -34,6 +34,11 @@ class Execution:
         """Layout of a batch of images."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
+    @property
+    def cuda_devices(self) -> list[torch.device]:
+        """The device in a list if it is a CUDA device, else an empty list."""
+        return [self.device] if self.device.type == "cuda" else []
+
     def autocast(self) -> AbstractContextManager[object]:
         """Context in which forward passes run."""
         if self.bfloat16:

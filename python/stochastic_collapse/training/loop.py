@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import math
 import platform
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, cast
 
 import numpy as np
@@ -24,6 +20,7 @@ from ..collapse import measure_layers
 from ..config import TrainConfig, identity
 from ..data import BatchLoader, Dataset, EvaluationBatches, load_dataset
 from ..errors import InputError, Interrupted, TrainingDiverged
+from ..interruption import stop_signals
 from ..models import build_model, layers_of
 from ..runs import METRICS, RunDirectory
 from ..terminal import steps_bar
@@ -86,36 +83,43 @@ def train(config: TrainConfig, *, out: str | Path | None = None, report: Report 
     machine or the data cannot serve, and `RunLocked` where another process trains in the same directory.
     """
     directory = RunDirectory(Path(out)) if out is not None else RunDirectory.of(config)
-    execution = resolve(config)
     report = report or (lambda line: None)
-    with _stop_signals() as stopped, directory.lock():
-        _claim(directory, config)
-        state = directory.status().get("state")
-        if state == "finished":
-            report(f"{directory}: already finished")
-            return _result(directory, already_finished=True)
-        if state == "diverged":
-            raise TrainingDiverged(
-                f"{directory}: this run diverged before ({directory.status().get('message')}); it would again. "
-                "Lower optimizer.lr, or delete the directory"
-            )
-        dataset = load_dataset(config.data)
-        with torch.random.fork_rng(devices=[execution.device] if execution.device.type == "cuda" else []):
-            _Run(config, directory, dataset, execution, report).go(stopped)
-        return _result(directory, already_finished=False)
+    execution = resolve(config)
+    if _is_finished(directory, config, report):
+        return _result(directory, already_finished=True)
+    dataset = load_dataset(config.data)
+    with stop_signals() as stopped, torch.random.fork_rng(devices=execution.cuda_devices):
+        # Made before the directory is, so that bad input leaves nothing behind.
+        run = _Run(config, directory, dataset, execution, report)
+        with directory.lock():
+            if _is_finished(directory, config, report):  # by another process since we looked
+                return _result(directory, already_finished=True)
+            if not directory.exists:
+                directory.write_config(config)
+            run.go(stopped)
+    return _result(directory, already_finished=False)
 
 
-def _claim(directory: RunDirectory, config: TrainConfig) -> None:
-    """Write the settings of a new run, or check that those on disk are the same run's."""
+def _is_finished(directory: RunDirectory, config: TrainConfig, report: Report) -> bool:
+    """Whether the run in `directory` is finished; raises where it is another run, or one that diverged."""
     if not directory.exists:
-        directory.write_config(config)
-        return
+        return False
     there = directory.config()
     if (identity(there), there.replicate) != (identity(config), config.replicate):
         raise InputError(
             f"{directory}: holds another run ({there.name}, identity {identity(there)}, replicate {there.replicate}; "
             f"asked for identity {identity(config)}, replicate {config.replicate}); choose another --out"
         )
+    status = directory.status()
+    if status.get("state") == "diverged":
+        raise TrainingDiverged(
+            f"{directory}: this run diverged before ({status.get('message')}), and it would again. "
+            "Lower optimizer.lr, or delete the directory"
+        )
+    finished = status.get("state") == "finished"
+    if finished:
+        report(f"{directory}: already finished")
+    return finished
 
 
 def _result(directory: RunDirectory, *, already_finished: bool) -> TrainResult:
@@ -131,27 +135,6 @@ def _result(directory: RunDirectory, *, already_finished: bool) -> TrainResult:
         collapse=collapse[collapse["step"] == status["step"]].reset_index(drop=True),
         already_finished=already_finished,
     )
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether Ctrl-C or SIGTERM has arrived; a second Ctrl-C stops at once."""
-    arrived = False
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        nonlocal arrived
-        if arrived:
-            raise KeyboardInterrupt
-        arrived = True
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # elsewhere Python delivers no signals
-        before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: arrived
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Run:

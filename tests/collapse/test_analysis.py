@@ -1,0 +1,107 @@
+"""Measuring networks and files: the neurons' vectors, the tables, runs on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from stochastic_collapse import measure_collapse, train
+from stochastic_collapse.collapse import analyze_run, analyze_weights, neuron_vectors
+from stochastic_collapse.config import MLPSettings, ResNet18Settings, TrainConfig, VGG16Settings
+from stochastic_collapse.errors import InputError
+from stochastic_collapse.models import build_model, layers_of
+from stochastic_collapse.runs import COLLAPSE, RunDirectory
+
+Tiny = Callable[..., TrainConfig]
+
+
+def test_vectors_are_incoming_bias_outgoing() -> None:
+    model = build_model(MLPSettings(name="mlp", widths=(5, 4)), (1, 2, 3), 3)
+    parameters = dict(model.named_parameters())
+    w = neuron_vectors(parameters, layers_of(model)[1])
+    expected = torch.cat([parameters["fc2.weight"], parameters["fc2.bias"][:, None], parameters["fc3.weight"].T], dim=1)
+    assert torch.equal(w, expected)
+
+
+def test_a_flattened_channel_owns_a_block_of_columns() -> None:
+    model = build_model(VGG16Settings(name="vgg16", width=0.02), (3, 64, 64), 3)  # 2 × 2 pixels at the end
+    parameters = dict(model.named_parameters())
+    layer = layers_of(model)[12]
+    w = neuron_vectors(parameters, layer)
+    channels = parameters["conv13.weight"].shape[0]
+    assert w.shape == (channels, parameters["conv13.weight"][0].numel() + 1 + parameters["fc14.weight"].shape[0] * 4)
+    columns = parameters["fc14.weight"].reshape(-1, channels, 4)[:, 2]
+    assert sorted(w[2, -columns.numel() :].tolist()) == sorted(columns.flatten().tolist())
+
+
+def test_a_residual_stream_is_one_layer() -> None:
+    model = build_model(ResNet18Settings(name="resnet18", width=0.1), (3, 32, 32), 10)
+    stream = next(layer for layer in layers_of(model) if layer.name == "layer2.stream")
+    assert [axis.parameter for axis in stream.incoming if axis.parameter.endswith("weight")] == [
+        "layer2.0.downsample.0.weight",
+        "layer2.0.downsample.1.weight",
+        "layer2.0.conv2.weight",
+        "layer2.0.bn2.weight",
+        "layer2.1.conv2.weight",
+        "layer2.1.bn2.weight",
+    ]
+    assert [axis.parameter for axis in stream.outgoing] == [
+        "layer2.1.conv1.weight",
+        "layer3.0.conv1.weight",
+        "layer3.0.downsample.0.weight",
+    ]
+
+
+def test_planted_collapse_is_found() -> None:
+    torch.manual_seed(0)
+    model = build_model(MLPSettings(name="mlp", widths=(20, 10)), (1, 8, 8), 10)
+    first, second = model.get_submodule("fc1"), model.get_submodule("fc2")
+    assert isinstance(first, nn.Linear)
+    assert isinstance(second, nn.Linear)
+    with torch.no_grad():
+        for copy in (3, 7):  # copies of neuron 1
+            first.weight[copy], first.bias[copy], second.weight[:, copy] = (
+                first.weight[1],
+                first.bias[1],
+                second.weight[:, 1],
+            )
+        for gone in (4, 5, 6):
+            first.weight[gone], first.bias[gone], second.weight[:, gone] = 0, 0, 0
+    table = measure_collapse(model)
+    assert list(table.columns) == list(COLLAPSE)
+    row = table.iloc[0]
+    assert (row.layer, row.neurons, row.vanished, row.independent) == ("fc1", 20, 3, 15)
+    assert row.fraction_independent == 15 / 20
+    assert row.effective_rank < 15
+
+
+def test_measuring_another_network_is_refused() -> None:
+    with pytest.raises(InputError, match="Linear is not a built-in network"):
+        measure_collapse(nn.Linear(2, 2))
+
+
+def test_runs_on_disk(tiny: Tiny) -> None:
+    result = train(tiny())
+    run = RunDirectory(result.directory)
+    during = run.collapse()
+    assert sorted(set(during["step"])) == [0, 20, 40]
+    measured = analyze_run(run, "all")
+    assert sorted(set(measured["step"])) == [15, 30, 40]
+    table = run.collapse()
+    assert list(table["step"]) == sorted([0, 0, 15, 15, 20, 20, 30, 30, 40, 40])
+    # what training measured and what its checkpoint gives are the same
+    assert table[table["step"] == 40].to_dict("records") == during[during["step"] == 40].to_dict("records")
+    assert analyze_run(run).to_dict("records") == measured[measured["step"] == 40].to_dict("records")
+    with pytest.raises(InputError, match="no checkpoint of step 7, 8; there are 15, 30, 40"):
+        analyze_run(run, [8, 15, 7])
+    file = analyze_weights(run.checkpoint(40), "mlp")
+    assert file.drop(columns="step").to_dict("records") == result.collapse.drop(columns="step").to_dict("records")
+
+
+def test_a_run_without_checkpoints_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no checkpoint to analyze"):
+        analyze_run(RunDirectory(tmp_path / "run"))

@@ -1,0 +1,88 @@
+"""The datasets: fixed splits, and the official binary layout read as it is documented."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from stochastic_collapse.config import CIFAR10Settings, CIFAR100Settings, DigitsSettings, SyntheticSettings
+from stochastic_collapse.data import load_dataset
+from stochastic_collapse.data.files import CIFAR10, CIFAR100, Archive
+from stochastic_collapse.errors import InputError
+
+
+def write_records(archive: Archive, root: Path, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random files of the right size; labels in range."""
+    rng = np.random.default_rng(seed)
+    folder = root / archive.folder
+    folder.mkdir(parents=True)
+    written = {}
+    for file in archive.files:
+        records = rng.integers(0, 256, (file.records, archive.record_bytes), dtype=np.uint8)
+        records[:, : archive.label_bytes] = rng.integers(0, 10, (file.records, archive.label_bytes))
+        records.tofile(folder / file.name)
+        written[file.name] = records
+    return written
+
+
+def test_digits() -> None:
+    digits = load_dataset(DigitsSettings(name="digits"))
+    assert digits.train.images.shape == (1437, 1, 8, 8)
+    assert digits.test.images.shape == (360, 1, 8, 8)
+    assert digits.train.images.max() == 16
+    pixels, labels = load_digits(return_X_y=True)
+    everything = torch.cat([digits.train.images, digits.test.images]).double().reshape(1797, -1)
+    assert sorted(map(tuple, everything.tolist())) == sorted(map(tuple, pixels.tolist()))
+    # stratified: each class has its share in the test split
+    counts = torch.bincount(digits.test.labels, minlength=10).numpy()
+    assert np.abs(counts - 0.2 * np.bincount(labels)).max() < 1
+    again = load_dataset(DigitsSettings(name="digits"))
+    assert torch.equal(again.test.images, digits.test.images)
+
+
+def test_cifar10_layout(tmp_path: Path) -> None:
+    written = write_records(CIFAR10, tmp_path)
+    dataset = load_dataset(CIFAR10Settings(name="cifar10"), tmp_path)
+    assert dataset.train.images.shape == (50_000, 3, 32, 32)
+    assert dataset.test.images.shape == (10_000, 3, 32, 32)
+    record = written["data_batch_3.bin"][17]
+    assert dataset.train.labels[20_017] == record[0]
+    # red, green, blue planes, each in row order
+    assert dataset.train.images[20_017, 2, 5, 7] == record[1 + 2 * 1024 + 5 * 32 + 7]
+    assert torch.equal(dataset.test.labels, torch.from_numpy(written["test_batch.bin"][:, 0].astype(np.int64)))
+
+
+def test_cifar100_takes_the_fine_label(tmp_path: Path) -> None:
+    written = write_records(CIFAR100, tmp_path)
+    dataset = load_dataset(CIFAR100Settings(name="cifar100"), tmp_path)
+    assert dataset.num_classes == 100
+    assert dataset.train.labels[123] == written["train.bin"][123, 1]
+    assert dataset.train.images[123, 0, 0, 1] == written["train.bin"][123, 3]
+
+
+def test_missing_and_damaged_files_say_what_to_do(tmp_path: Path) -> None:
+    settings = CIFAR100Settings(name="cifar100")
+    with pytest.raises(InputError, match=r"train\.bin: missing; run `sc data cifar100`"):
+        load_dataset(settings, tmp_path)
+    written = write_records(CIFAR100, tmp_path)
+    path = tmp_path / CIFAR100.folder / "train.bin"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="153699999 bytes, expected 153700000: the file is damaged"):
+        load_dataset(settings, tmp_path)
+    written["train.bin"][0, 1] = 100
+    written["train.bin"].tofile(path)
+    with pytest.raises(InputError, match="a label of 100 among 100 classes"):
+        load_dataset(settings, tmp_path)
+
+
+def test_synthetic_is_as_normalized_as_it_says() -> None:
+    dataset = load_dataset(SyntheticSettings(name="synthetic", train_size=200, shape=(2, 16, 16), num_classes=5))
+    pixels = dataset.train.images.double()
+    assert dataset.image_shape == (2, 16, 16)
+    assert pixels.mean().item() == pytest.approx(dataset.mean[0], rel=0.03)
+    assert pixels.std().item() == pytest.approx(dataset.std[0], rel=0.03)
+    assert torch.bincount(dataset.test.labels).tolist() == [26, 26, 26, 25, 25]

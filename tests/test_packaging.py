@@ -1,0 +1,59 @@
+"""The wheel: what it holds, and that it works where there is no checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)], cwd=CHECKOUT, check=True
+    )
+    return next(out.glob("*.whl"))
+
+
+def test_it_holds_configurations_figures_and_julia(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    for needed in (
+        "py.typed",
+        "configs/digits/mlp_gelu.yaml",
+        "figures/collapse.py",
+        "julia/Project.toml",
+        "julia/src/StochasticCollapse.jl",
+    ):
+        assert f"stochastic_collapse/{needed}" in names
+
+
+def test_it_works_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "SC_RUNS": str(tmp_path / "runs")}
+
+    def sc(*arguments: str) -> str:
+        command = [sys.executable, "-m", "stochastic_collapse", *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
+
+    where = subprocess.run(
+        [sys.executable, "-c", "import stochastic_collapse; print(stochastic_collapse.__file__)"],
+        cwd=tmp_path, env=environment, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert where.startswith(str(tmp_path))
+    sc("train", "-f", "configs/digits/mlp_gelu.yaml", "max_steps=20", "--out", "run")
+    assert sc("figures", "collapse", "run").splitlines()[0].endswith("collapse.png")
+
+
+def test_versions_agree() -> None:
+    import stochastic_collapse
+
+    assert f'version = "{stochastic_collapse.__version__}"' in (CHECKOUT / "pyproject.toml").read_text()
+    assert f"version: {stochastic_collapse.__version__}" in (CHECKOUT / "CITATION.cff").read_text()

@@ -1,0 +1,112 @@
+"""Run directories: atomic files, exact tables, one process at a time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stochastic_collapse.config import TrainConfig
+from stochastic_collapse.errors import InputError, RunLocked
+from stochastic_collapse.runs import METRICS, RunDirectory, find_runs, labelled, write_atomically
+
+Tiny = Callable[..., TrainConfig]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def broken() -> None:
+        with write_atomically(path) as temporary:
+            temporary.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        broken()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_written_files_are_as_readable_as_any(tmp_path: Path) -> None:
+    with write_atomically(tmp_path / "a") as temporary:
+        temporary.write_text("x")
+    (tmp_path / "b").write_text("x")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_tables_read_back_to_the_last_bit(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    table = pd.DataFrame(
+        [[1, 0.1 + 0.2, 1e-17, 1 / 3, None, None], [2, 2.0, 3.0, 4.0, 0.7, 1.0]], columns=list(METRICS)
+    )
+    run.write_metrics(table)
+    first = (tmp_path / "metrics.csv").read_bytes()
+    run.write_metrics(run.metrics())
+    assert (tmp_path / "metrics.csv").read_bytes() == first
+    assert run.metrics()["epoch"].iloc[0] == 0.1 + 0.2
+
+
+def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match=r"metrics\.csv: expected the columns step"):
+        RunDirectory(tmp_path).metrics()
+
+
+def test_lock_keeps_other_processes_out_and_clears_left_overs(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    code = (
+        "import sys; from pathlib import Path; from stochastic_collapse.runs import RunDirectory\n"
+        "from stochastic_collapse.errors import RunLocked\n"
+        "try:\n  with RunDirectory(Path(sys.argv[1])).lock(): print('free')\n"
+        "except RunLocked: print('locked')"
+    )
+
+    def from_another_process() -> str:
+        return subprocess.run([sys.executable, "-c", code, str(run)], capture_output=True, text=True, check=True).stdout
+
+    with run.lock():
+        assert from_another_process() == "locked\n"
+    (run.path / ".metrics.csv.abc.tmp").write_text("half")
+    assert from_another_process() == "free\n"
+    assert not list(run.path.glob("*.tmp"))
+
+
+def test_lock_error_is_ours(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    with run.lock(), pytest.raises(RunLocked, match="another process"), RunDirectory(tmp_path).lock():
+        pass
+
+
+def test_find_runs(tmp_path: Path, tiny: Tiny) -> None:
+    for replicate in (0, 1):
+        run = RunDirectory.of(tiny(f"replicate={replicate}"), tmp_path)
+        run.path.mkdir(parents=True)
+        run.write_config(tiny(f"replicate={replicate}"))
+        run.write_status("finished", 1, 1.0)
+    assert [run.path.name for run in find_runs([tmp_path, run.path])] == ["replicate_0", "replicate_1"]
+    with pytest.raises(InputError, match="no such run directory"):
+        find_runs([tmp_path / "none"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no run here"):
+        find_runs([tmp_path / "empty"])
+
+
+def test_labels_are_the_settings_that_differ(tmp_path: Path, tiny: Tiny) -> None:
+    def label(*changes: str) -> list[str]:
+        runs = []
+        for k, change in enumerate(changes):
+            run = RunDirectory(tmp_path / f"{len(changes)}-{k}")
+            run.path.mkdir(exist_ok=True)
+            run.write_config(tiny(*change.split()))
+            runs.append(run)
+        return [name for _, name in labelled(runs)]
+
+    assert label("optimizer.lr=0.1", "optimizer.lr=0.02") == ["lr 0.02", "lr 0.1"]
+    assert label("replicate=0", "replicate=1") == ["replicate 0", "replicate 1"]
+    assert label("replicate=0 seed=1", "replicate=1 seed=1", "seed=2") == ["seed 1", "seed 1", "seed 2"]
+    assert label("seed=1") == ["tiny"]

@@ -1,0 +1,275 @@
+"""The training loop from outside: what it leaves on disk, and what survives interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from stochastic_collapse import train
+from stochastic_collapse.config import TrainConfig
+from stochastic_collapse.errors import InputError, Interrupted, TrainingDiverged
+from stochastic_collapse.runs import RunDirectory
+from stochastic_collapse.training.step import TrainingStep
+
+Tiny = Callable[..., TrainConfig]
+TABLES = ("metrics.csv", "collapse.csv", "config.yaml")
+
+
+def weights(run: RunDirectory, step: int) -> dict[str, torch.Tensor]:
+    return dict(torch.load(run.checkpoint(step), weights_only=True)["model"])
+
+
+def assert_same_run(a: RunDirectory, b: RunDirectory, step: int = 40) -> None:
+    for table in TABLES:
+        assert (a.path / table).read_bytes() == (b.path / table).read_bytes(), table
+    assert list(a.checkpoints()) == list(b.checkpoints())
+    first, second = weights(a, step), weights(b, step)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_what_a_run_leaves(tiny: Tiny) -> None:
+    config = tiny()
+    result = train(config)
+    run = RunDirectory(result.directory)
+    assert run.path.parent.name.startswith("tiny-")
+    assert run.path.name == "replicate_0"
+    assert run.config() == config
+    metrics = run.metrics()
+    assert list(metrics["step"]) == [5, 10, 15, 20, 25, 30, 35, 40]
+    assert list(metrics["epoch"]) == [step / 7 for step in metrics["step"]]  # 60 examples, batches of 8
+    assert list(metrics["lr"]) == [0.05] * 8
+    assert list(metrics.dropna()["step"]) == [10, 20, 30, 40]
+    assert metrics["train_loss"].iloc[-1] < metrics["train_loss"].iloc[0]
+    assert list(run.checkpoints()) == [15, 30, 40]
+    status = run.status()
+    assert (status["state"], status["step"]) == ("finished", 40)
+    assert status["versions"]["torch"] == torch.__version__
+    assert result.eval_accuracy == metrics["eval_accuracy"].iloc[-1]
+    assert list(result.collapse["layer"]) == ["fc1", "fc2"]
+    assert not list(run.path.rglob("*.tmp"))
+
+
+def test_the_evaluation_is_over_the_whole_test_set(tiny: Tiny) -> None:
+    from stochastic_collapse.data import load_dataset
+    from stochastic_collapse.models import build_model
+
+    config = tiny()
+    result = train(config)
+    dataset = load_dataset(config.data)
+    model = build_model(config.model, dataset.image_shape, 3)
+    model.load_state_dict(weights(RunDirectory(result.directory), 40))
+    logits = model((dataset.test.images.float() - 127.5) / 52.0)
+    assert result.eval_accuracy == (logits.argmax(1) == dataset.test.labels).double().mean().item()
+    assert result.eval_loss == pytest.approx(
+        torch.nn.functional.cross_entropy(logits, dataset.test.labels).item(), rel=1e-5
+    )
+
+
+def test_a_finished_run_is_not_trained_again(tiny: Tiny) -> None:
+    first = train(tiny())
+    stamp = (first.directory / "status.json").stat().st_mtime_ns
+    said: list[str] = []
+    second = train(tiny(), report=said.append)
+    assert second.already_finished
+    assert not first.already_finished
+    assert "already finished" in said[0]
+    assert (first.directory / "status.json").stat().st_mtime_ns == stamp
+    assert second.collapse.equals(first.collapse)
+
+
+def test_replicates_and_seeds_differ_and_repeat(tiny: Tiny, tmp_path: Path) -> None:
+    base = RunDirectory(train(tiny()).directory)
+    again = RunDirectory(train(tiny(), out=tmp_path / "again").directory)
+    assert_same_run(base, again)
+    other = RunDirectory(train(tiny("replicate=1")).directory)
+    assert other.path.parent == base.path.parent
+    assert not torch.equal(weights(base, 40)["fc1.weight"], weights(other, 40)["fc1.weight"])
+
+
+def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send this process SIGINT after so many steps."""
+    taken = 0
+    original = TrainingStep.__call__
+
+    def counted(self: TrainingStep, *args: object) -> None:
+        nonlocal taken
+        taken += 1
+        original(self, *args)  # type: ignore[arg-type]
+        if taken == steps:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(TrainingStep, "__call__", counted)
+
+
+@pytest.mark.parametrize("at", [1, 13, 15, 22, 39])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("data.label_noise=0.3",),
+        ("loss=mse", "data.target_noise=0.2", "optimizer={name: adam, lr: 0.01}", "schedule.name=cosine"),
+    ],
+)
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, settings: tuple[str, ...]
+) -> None:
+    whole = RunDirectory(train(tiny(*settings), out=tmp_path / "whole").directory)
+    with monkeypatch.context() as patched:
+        stop_after(at, patched)
+        with pytest.raises(Interrupted, match=f"interrupted at step {at} of 40 and saved"):
+            train(tiny(*settings), out=tmp_path / "parts")
+    parts = RunDirectory(tmp_path / "parts")
+    assert parts.status()["state"] == "interrupted"
+    said: list[str] = []
+    train(tiny(*settings), out=tmp_path / "parts", report=said.append)
+    assert f"continues at step {at} of 40" in said[0]
+    if at not in (15, 30, 40):
+        parts.checkpoint(at).unlink()  # the one more that the interruption wrote
+    assert_same_run(whole, parts)
+
+
+def test_dropout_continues_exactly(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = (
+        "model={name: vgg16, width: 0.05, dropout: 0.5, batch_norm: true}",
+        "data={name: synthetic, train_size: 32, test_size: 8, flip: true, crop_padding: 2}",
+        "max_steps=6",
+        "checkpoint_every=0",
+    )
+    whole = RunDirectory(train(tiny(*settings), out=tmp_path / "whole").directory)
+    with monkeypatch.context() as patched:
+        stop_after(3, patched)
+        with pytest.raises(Interrupted):
+            train(tiny(*settings), out=tmp_path / "parts")
+    parts = RunDirectory(train(tiny(*settings), out=tmp_path / "parts").directory)
+    parts.checkpoint(3).unlink()
+    assert_same_run(whole, parts, step=6)
+
+
+LONG = ("max_steps=100000", "checkpoint_every=50", "eval_every=500", "log_every=100", "collapse.every=0")
+
+
+@pytest.fixture
+def long_run(tiny_file: Path, tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    processes = []
+
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "stochastic_collapse", "train", "-f", str(tiny_file), *LONG]
+        process = subprocess.Popen(
+            [*command, "--out", str(tmp_path / "run")], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        deadline = time.monotonic() + 60
+        while len(RunDirectory(tmp_path / "run").checkpoints()) < 3:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline, "no checkpoint within a minute"
+            time.sleep(0.01)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_save_and_exit_130(
+    long_run: Callable[[], subprocess.Popen[str]], tmp_path: Path, number: signal.Signals
+) -> None:
+    process = long_run()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert out == ""
+    assert "interrupted at step" in err
+    assert "Traceback" not in err
+    run = RunDirectory(tmp_path / "run")
+    status = run.status()
+    assert status["state"] == "interrupted"
+    assert status["step"] == max(run.checkpoints())
+
+
+def test_kill_9_leaves_whole_files_and_the_run_continues_exactly(
+    long_run: Callable[[], subprocess.Popen[str]], tiny: Tiny, tmp_path: Path
+) -> None:
+    process = long_run()
+    process.kill()
+    process.communicate()
+    killed = RunDirectory(tmp_path / "run")
+    assert json.loads((killed.path / "status.json").read_text())["state"] == "running"
+    for path in killed.checkpoints().values():
+        torch.load(path, weights_only=True)
+    killed.metrics(), killed.collapse(), killed.config()
+    last = max(killed.checkpoints())
+    # A shorter run with the same stream of batches must pass through the same weights.
+    reference = RunDirectory(train(tiny(*LONG, f"max_steps={last}"), out=tmp_path / "reference").directory)
+    a, b = weights(killed, last), weights(reference, last)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(tiny: Tiny) -> None:
+    config = tiny("optimizer.lr=1e6", "schedule.warmup_steps=40", "loss=mse", "checkpoint_every=1", "log_every=4")
+    with pytest.raises(TrainingDiverged, match=r"diverged: .*the checkpoint of step \d+ is kept\. Try a lower"):
+        train(config)
+    run = RunDirectory.of(config)
+    assert run.status()["state"] == "diverged"
+    last = max(run.checkpoints())
+    assert all(value.isfinite().all() for value in weights(run, last).values())
+    with pytest.raises(TrainingDiverged, match="diverged before"):
+        train(config)
+
+
+def test_divergence_is_noticed_without_checkpoints(tiny: Tiny) -> None:
+    config = tiny("optimizer.lr=1e30", "schedule.warmup_steps=0", "loss=mse", "checkpoint_every=0", "collapse.every=2")
+    with pytest.raises(TrainingDiverged, match="no checkpoint had been written"):
+        train(config)
+
+
+def test_another_runs_directory_is_not_touched(tiny: Tiny, tmp_path: Path) -> None:
+    train(tiny(), out=tmp_path / "run")
+    with pytest.raises(InputError, match="holds another run"):
+        train(tiny("seed=9"), out=tmp_path / "run")
+
+
+def test_bad_input_leaves_no_directory(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="batch_size"):
+        train(tiny("batch_size=61"))
+    with pytest.raises(InputError, match="missing"):
+        train(tiny("data={name: cifar10}"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_training_leaves_the_callers_generator_and_threads_alone(tiny: Tiny) -> None:
+    torch.manual_seed(5)
+    threads = torch.get_num_threads()
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(tiny("threads=1"))
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == threads
+
+
+def test_bfloat16_on_a_cpu_that_has_it(tiny: Tiny) -> None:
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        with pytest.raises(InputError, match="precision: bfloat16 asked for, but this cpu device cannot"):
+            train(tiny("precision=bfloat16"))
+        return
+    exact, rounded = train(tiny()), train(tiny("precision=bfloat16"))
+    assert rounded.eval_loss != exact.eval_loss
+    assert rounded.eval_loss == pytest.approx(exact.eval_loss, rel=0.1)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("options", [("compile=false", "cuda_graphs=false"), ("compile=false",), ()])
+def test_cuda_agrees_with_the_cpu(tiny: Tiny, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Float32 rounding only: the batches and the initialization are the same."""
+    on_cpu = train(tiny("precision=float32"), out=tmp_path / "cpu")
+    on_cuda = train(tiny("device=cuda", "precision=float32", *options), out=tmp_path / "cuda")
+    assert on_cuda.eval_loss == pytest.approx(on_cpu.eval_loss, rel=1e-3)
