@@ -2,8 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 SC := $(VENV)/bin/sc
+RUNS := $(or $(SC_RUNS),runs)
 
-.PHONY: setup demo test check julia bench clean
+# The toy simulations' Julia: yours, or the private one that `make julia` puts here.
+WITH_JULIA := SC_JULIA="$(or $(SC_JULIA),$(shell command -v julia),$(CURDIR)/.cache/julia/bin/julia)"
+
+.PHONY: setup julia demo check test bench clean
 
 setup: $(VENV)/ready
 
@@ -15,12 +19,19 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-# Two networks on real data, at a small and a large learning rate; a table and a picture of their collapse.
-demo: setup
+# Everything passes without Julia too, and says which checks did not run.
+julia: setup
+	@$(VENV)/bin/python tools/get_julia.py || echo "make: no Julia here; going on without it" >&2
+
+# Two networks on real data at a small and a large learning rate: a table and a picture of their collapse. Then Figure 2
+# in small: one neuron whose collapse theory predicts.
+demo: julia
 	$(SC) train -f configs/digits/mlp_gelu.yaml name=demo optimizer.lr=0.01
 	$(SC) train -f configs/digits/mlp_gelu.yaml name=demo optimizer.lr=0.1
-	$(SC) analyze $${SC_RUNS:-runs}/demo-*
-	$(SC) figures collapse $${SC_RUNS:-runs}/demo-*
+	$(SC) analyze $(RUNS)/demo-*
+	$(SC) figures collapse $(RUNS)/demo-*
+	$(WITH_JULIA) $(SC) simulate-toy single-neuron -f configs/toys/fig2_quick.yaml
+	$(SC) figures fig2
 
 check: setup
 	$(VENV)/bin/ruff check .
@@ -28,12 +39,13 @@ check: setup
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy figures benchmarks tools tests
 
-test: check
-	$(VENV)/bin/pytest
+test: check julia
+	$(WITH_JULIA) $(VENV)/bin/pytest
 
-bench: setup
+bench: julia
 	$(VENV)/bin/python benchmarks/training.py
 	$(VENV)/bin/python benchmarks/analysis.py
+	$(WITH_JULIA) $(VENV)/bin/python benchmarks/toys.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -79,7 +79,7 @@ def resolve(config: TrainConfig) -> Execution:
     return Execution(
         device=device,
         bfloat16=_bfloat16(config, device),
-        channels_last=_switch(config.channels_last, auto=on_cuda) and has_images,
+        channels_last=_switch(config.channels_last, auto=True) and has_images,
         compile=_switch(config.compile, auto=on_cuda),
         cuda_graphs=_switch(config.cuda_graphs, auto=on_cuda),
         threads=None if config.threads == "auto" else config.threads,

@@ -15,7 +15,7 @@ from .losses import Loss
 Autocast = Callable[[], AbstractContextManager[object]]
 
 # Steps on a side stream before capture, as CUDA graphs need; they are steps of the training like any other.
-_STEPS_BEFORE_CAPTURE = 11
+_STEPS_BEFORE_CAPTURE = 3
 
 
 def make_optimizer(settings: OptimizerSettings, model: nn.Module, *, capturable: bool = False) -> torch.optim.Optimizer:
