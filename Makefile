@@ -37,7 +37,8 @@ check: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/mypy figures benchmarks tools tests
+	$(VENV)/bin/mypy figures benchmarks tools
+	$(VENV)/bin/mypy tests
 
 test: check julia
 	$(WITH_JULIA) $(VENV)/bin/pytest

@@ -17,7 +17,8 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +27,13 @@ from torch.utils.data import Dataset as TorchDataset
 
 from machine import describe, print_machine
 from stochastic_collapse.config import SyntheticSettings, TrainConfig
-from stochastic_collapse.data import Batch, BatchLoader, Dataset, load_dataset
+from stochastic_collapse.data.datasets import Dataset, load_dataset
+from stochastic_collapse.data.loader import Batch
 from stochastic_collapse.models import build_model
-from stochastic_collapse.training.execution import resolve, single_threaded_if_small
+from stochastic_collapse.runs import RunDirectory
+from stochastic_collapse.training.execution import Execution, resolve
+from stochastic_collapse.training.loop import Run
 from stochastic_collapse.training.losses import LOSSES
-from stochastic_collapse.training.step import TrainingStep, make_optimizer
 
 
 @dataclass(frozen=True)
@@ -109,29 +112,10 @@ def plain_loop(
     return step
 
 
-def our_loop(case: Case, config: TrainConfig, dataset: Dataset) -> Callable[[], None]:
-    """A function that takes one step of ours."""
-    model = build_model(config.model, dataset.image_shape, dataset.num_classes)
-    execution = single_threaded_if_small(resolve(config), config, model)
-    model.to(execution.device, memory_format=execution.memory_format)  # type: ignore[call-overload]
-    loader = BatchLoader(
-        dataset,
-        config.batch_size,
-        seed=1,
-        device=execution.device,
-        crop_padding=case.data.get("crop_padding", 0),
-        flip=case.data.get("flip", False),
-        memory_format=execution.memory_format,
-    )
-    take = TrainingStep(
-        cast(nn.Module, torch.compile(model)) if execution.compile else model,
-        make_optimizer(config.optimizer, model, capturable=execution.cuda_graphs),
-        LOSSES["cross_entropy"],
-        autocast=execution.autocast,
-        gradient_clip=None,
-        cuda_graph=execution.cuda_graphs,
-    )
-    return lambda: take(loader.next(), 1e-3)
+def our_loop(config: TrainConfig, dataset: Dataset) -> tuple[Callable[[], None], Execution]:
+    """A function that takes one step of ours, and how it runs."""
+    run = Run(config, RunDirectory(Path("unused")), dataset, resolve(config), print)
+    return lambda: run.take_step(run.loader.next(), 1e-3), run.execution
 
 
 def seconds_per_step(step: Callable[[], object], steps: int, device: torch.device) -> float:
@@ -181,29 +165,30 @@ def operations_per_step(config: TrainConfig, dataset: Dataset) -> float:
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     case = CASES[name]
-    dataset = load_dataset(SyntheticSettings.model_validate({"name": "synthetic", **case.data}))
+    data = {"name": "synthetic", **case.data}
+    dataset = load_dataset(SyntheticSettings.model_validate(data))
     config = TrainConfig.model_validate(
         {
             "name": "benchmark",
             "model": case.model | ({} if case.model["name"] == "mlp" else {"width": options.width}),
-            "data": {"name": "synthetic"},
+            "data": data,
             "batch_size": case.batch_size,
             "max_steps": 1,
             "optimizer": {"name": "sgd", "lr": 1e-3, "momentum": 0.9, "weight_decay": 5e-4},
         }
     )
-    execution = resolve(config)
+    ours, execution = our_loop(config, dataset)
     on_cuda = execution.device.type == "cuda"
     steps = options.steps or (case.cuda_steps if on_cuda else case.steps)
     loops = {
-        "ours": our_loop(case, config, dataset),
+        "ours": ours,
         "plain": plain_loop(case, config, dataset, execution.device, options.workers),
     }
     threads = torch.get_num_threads()
     times: dict[str, list[float]] = {which: [] for which in loops}
     for repeat in range(-1, options.repeats):  # the first is the warm-up
         for which, step in loops.items():
-            torch.set_num_threads(1 if which == "ours" and config.model.name == "mlp" else threads)
+            torch.set_num_threads((execution.threads if which == "ours" else None) or threads)
             taken = seconds_per_step(
                 step, steps if repeat >= 0 else max(30 if on_cuda else 2, steps // 10), execution.device
             )

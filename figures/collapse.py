@@ -75,7 +75,8 @@ def draw(results: Sequence[Curves]) -> Figure:
             panel.set_xlabel("SGD steps")
             panel.tick_params(labelbottom=True)
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=min(5, len(names)))
+    columns = max(1, min(len(names), 100 // (6 + max(map(len, names)))))  # a line holds about 100 characters
+    figure.legend(handles, names, loc="outside upper center", ncols=columns)
     return figure
 
 

@@ -31,7 +31,7 @@ def test_trains_two_steps_at_reduced_width(path: Path, tmp_path: Path) -> None:
 def test_digits_shows_the_collapse() -> None:
     """DESIGN §5: at the large learning rate neurons vanish and merge, at the small one none do, at equal accuracy.
 
-    5,000 steps suffice for the sign of the effect; `make demo` runs all 20,000.
+    8,000 steps suffice for the sign of the effect; `make demo` runs all 20,000.
     """
     shorter = ["max_steps=8000", "eval_every=0", "collapse.every=0", "checkpoint_every=0", "device=cpu"]
     small, large = (

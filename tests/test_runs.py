@@ -15,6 +15,7 @@ from stochastic_collapse.errors import InputError, RunLocked
 from stochastic_collapse.runs import METRICS, RunDirectory, find_runs, labelled, write_atomically
 
 Tiny = Callable[..., TrainConfig]
+ADAM = "optimizer={name:\tadam,\tlr:\t0.05,\tweight_decay:\t5e-4}"
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -71,9 +72,9 @@ def test_lock_keeps_other_processes_out_and_clears_left_overs(tmp_path: Path) ->
 
     with run.lock():
         assert from_another_process() == "locked\n"
-    (run.path / ".metrics.csv.abc.tmp").write_text("half")
+    (run.path / ".metrics.csv.abc.sc-tmp").write_text("half")
     assert from_another_process() == "free\n"
-    assert not list(run.path.glob("*.tmp"))
+    assert not list(run.path.glob(".*tmp"))
 
 
 def test_lock_error_is_ours(tmp_path: Path) -> None:
@@ -102,11 +103,33 @@ def test_labels_are_the_settings_that_differ(tmp_path: Path, tiny: Tiny) -> None
         for k, change in enumerate(changes):
             run = RunDirectory(tmp_path / f"{len(changes)}-{k}")
             run.path.mkdir(exist_ok=True)
-            run.write_config(tiny(*change.split()))
+            run.write_config(tiny(*change.split(" ")))
             runs.append(run)
         return [name for _, name in labelled(runs)]
 
     assert label("optimizer.lr=0.1", "optimizer.lr=0.02") == ["lr 0.02", "lr 0.1"]
     assert label("replicate=0", "replicate=1") == ["replicate 0", "replicate 1"]
     assert label("replicate=0 seed=1", "replicate=1 seed=1", "seed=2") == ["seed 1", "seed 1", "seed 2"]
+    assert label("replicate=0 device=auto", "replicate=1 log_every=9") == ["replicate 0", "replicate 1"]
+    assert label("seed=3", "model.widths=[4]") == ["widths [4]", "widths [8, 6]"]
+    assert label("optimizer.name=sgd", ADAM) == ["optimizer adam", "optimizer sgd"]
     assert label("seed=1") == ["tiny"]
+
+
+def test_the_accuracy_of_a_step_and_a_median_of_several(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    accuracies = [0.1, None, 0.9, 0.2, 0.8, 0.7]
+    rows = [[k, 0.0, 0.1, 0.5, 0.4, accuracy] for k, accuracy in enumerate(accuracies)]
+    run.write_metrics(pd.DataFrame(rows, columns=list(METRICS)))
+    assert run.eval_accuracy(0) == 0.1
+    assert run.eval_accuracy(1) == 0.1
+    assert run.eval_accuracy(5) == 0.7
+    assert run.eval_accuracy(5, 5) == 0.7  # of 0.1, 0.9, 0.2, 0.8, 0.7
+    assert run.eval_accuracy(3, 5) == 0.2
+    assert run.eval_accuracy(-1) is None
+
+
+def test_a_damaged_status_is_named(tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text("{")
+    with pytest.raises(InputError, match=r"status\.json: damaged"):
+        RunDirectory(tmp_path).status()

@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 CACHE = Path(__file__).resolve().parents[1] / ".cache"
@@ -76,7 +77,7 @@ def log(message: str) -> None:
     print(f"get_julia: {message}", file=sys.stderr, flush=True)
 
 
-def run(command: list, seconds: float, what: str) -> None:
+def run(command: list[str | Path], seconds: float, what: str) -> None:
     """Run `command`; where it fails or takes too long, raise Unavailable with the last line that it printed."""
     try:
         done = subprocess.run(
@@ -148,7 +149,7 @@ def from_debian(root: Path) -> None:
         (apt / "status").touch()  # empty: every dependency counts as missing and is downloaded
         (apt / "sources/debian.sources").write_text("\n".join(sources))
         (apt / "config").write_text(APT_CONFIG.format(apt=apt))
-        get = ["apt-get", "-c", apt / "config", "-q"]
+        get: list[str | Path] = ["apt-get", "-c", apt / "config", "-q"]
         log(f"downloading Julia and its libraries from the Debian mirror, suite {JULIA_SUITE} (about 80 MB)")
         run([*get, "update"], 180, "apt-get update")
         run(
@@ -167,7 +168,7 @@ def from_debian(root: Path) -> None:
     wrapper.chmod(0o755)
 
 
-def install(way) -> None:
+def install(way: Callable[[Path], None]) -> None:
     """Let `way` fill a folder beside HOME, see that Julia runs there, and only then put it in place."""
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="julia-", dir=CACHE) as folder:

@@ -100,7 +100,10 @@ def train(
         raise click.UsageError("settings needed: -f FILE, such as -f configs/digits/mlp_gelu.yaml")
     config = load_config(file, overrides)
     if print_config:
-        click.echo(dump_yaml(config), nl=False)
+        if as_json:
+            _print_json(config.model_dump(mode="json"))
+        else:
+            click.echo(dump_yaml(config), nl=False)
         return
     from . import training
     from .terminal import print_collapse
@@ -152,7 +155,9 @@ def analyze(
         else:
             print_collapse(str(weights), table)
         return
-    which: collapse.Steps = "all" if every_checkpoint else _steps(steps) if steps else "last"
+    if every_checkpoint and steps is not None:
+        raise click.UsageError("give either --steps or --every-checkpoint")
+    which: collapse.Steps = "all" if every_checkpoint else _steps(steps) if steps is not None else "last"
     found = labelled(find_runs(runs))
     tables = [collapse.analyze_run(run, which) for run, _ in found]
     if as_json:
@@ -161,7 +166,7 @@ def analyze(
     elif len(found) == 1:
         print_collapse(str(found[0][0]), tables[0])
     else:
-        print_comparison([(name, t, run.eval_accuracy()) for (run, name), t in zip(found, tables, strict=True)])
+        print_comparison([(name, run, table) for (run, name), table in zip(found, tables, strict=True)])
 
 
 def _steps(text: str) -> list[int]:
@@ -215,6 +220,73 @@ def data(name: str | None, source: Path | None, as_json: bool) -> None:
         click.echo(f"{name}: complete in {folder}")
 
 
+@cli.command("simulate-toy")
+@click.argument("problem", metavar="PROBLEM")
+@click.option("-f", "--file", "file", metavar="FILE", help="YAML settings: a path, or a shipped configuration's.")
+@click.argument("overrides", nargs=-1, metavar="[KEY.SUB=VALUE]...")
+@click.option(
+    "--engine", default="auto", show_default=True, help="juliacall, julia, torch, or the first that runs here."
+)
+@click.option("--julia", metavar="PATH", help="The program of the engine julia, instead of $SC_JULIA or julia on PATH.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Directory of this run, instead of one under $SC_RUNS; of several ensembles, a folder for each in it.",
+)
+@_common
+def simulate_toy(
+    problem: str,
+    file: str | None,
+    overrides: tuple[str, ...],
+    engine: str,
+    julia: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Simulate a toy SDE: PROBLEM is single-neuron or quartic-well.
+
+    A finished run is not simulated again; an interrupted one (Ctrl-C, SIGTERM, kill -9) continues with the same
+    command after its finished noise levels. `sc doctor` lists the engines.
+
+    \b
+    Examples:
+        sc simulate-toy single-neuron -f configs/toys/fig2_quick.yaml
+        sc simulate-toy quartic-well -f configs/toys/fig1.yaml --engine julia ensembles.paths.trajectories=20
+    """
+    from .toys import load_toys
+    from .toys.simulation import simulate_all
+
+    if file is None and not overrides:
+        raise click.UsageError("settings needed: -f FILE, such as -f configs/toys/fig2_quick.yaml")
+    runs = simulate_all(load_toys(file, overrides, problem), engine, julia=julia, out=out, report=_note)
+    if as_json:
+        _print_json({"runs": [run.to_json() for run in runs]})
+    else:
+        for run in runs:
+            click.echo(run.summary())
+
+
+@cli.command()
+@click.option("--julia", metavar="PATH", help="The program of the engine julia, instead of $SC_JULIA or julia on PATH.")
+@_common
+def doctor(julia: str | None, as_json: bool) -> None:
+    """List what this machine has: engines of the toy simulations, versions, threads, GPUs.
+
+    \b
+    Example:
+        sc doctor --json
+    """
+    from .doctor import examine
+    from .terminal import print_doctor
+
+    findings = examine(julia)
+    if as_json:
+        _print_json(findings)
+    else:
+        print_doctor(findings)
+
+
 @cli.command()
 @click.argument("arguments", nargs=-1, required=True, metavar="FIGURE... [RUN]...")
 @click.option(
@@ -224,15 +296,17 @@ def data(name: str | None, source: Path | None, as_json: bool) -> None:
 def figures(arguments: tuple[str, ...], out: Path | None, as_json: bool) -> None:
     """Draw figures as PNG and PDF.
 
-    collapse RUN... draws the fraction of independent neurons per layer over the steps, one colour per run.
+    collapse RUN... draws the fraction of independent neurons per layer over the steps, one colour per run. fig1 and
+    fig2 draw the paper's figures of the toy problems from the runs of configs/toys, or from those named.
 
     \b
-    Example:
+    Examples:
         sc figures collapse runs/digits-mlp-*
+        sc figures fig1 fig2
     """
     from .figures import draw_named
 
-    written = draw_named(arguments, out)
+    written = draw_named(arguments, out, _note)
     if as_json:
         _print_json({"figures": [str(path) for path in written]})
     else:

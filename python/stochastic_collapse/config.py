@@ -245,7 +245,7 @@ class TrainConfig(Settings):
     channels_last: Switch = "auto"
     """Memory layout of images; auto: yes, for convolutional networks, where it is faster on CPUs and GPUs alike."""
     compile: Switch = "auto"
-    """torch.compile of the network; auto: on CUDA."""
+    """torch.compile of the network; auto: on CUDA where Triton is installed."""
     cuda_graphs: Switch = "auto"
     """Capture the whole step in a CUDA graph; auto: on CUDA."""
     threads: Positive | Literal["auto"] = "auto"
@@ -263,8 +263,9 @@ class TrainConfig(Settings):
         return self.seed * (self.replicate + 1)
 
 
-# Settings that cannot change what a run computes, beyond rounding: where and how fast it runs, what it prints, and the
-# two that the run directory's path spells out.
+# Where and how fast a run computes, what it prints, and the two that the run directory's path spells out. Settings of
+# what a run records (eval_every, checkpoint_every, collapse.every) do identify it: who asks for other checkpoints gets
+# them, instead of the word that the run is finished.
 NOT_IDENTIFYING = frozenset(
     {"name", "replicate", "device", "log_every", "channels_last", "compile", "cuda_graphs", "threads"}
 )
@@ -325,7 +326,7 @@ class Written:
     def place(self, keys: Sequence[int | str]) -> str:
         """Where `keys` were written: the override, or the file and line, with ": "; empty if written nowhere."""
         names = [k for k in keys if isinstance(k, str)]
-        for override in self.overrides:
+        for override in reversed(self.overrides):  # the last one is in force
             written = override.partition("=")[0].split(".")
             if names and written[: len(names)] == names[: len(written)]:
                 return f"override {override!r}: "
@@ -337,7 +338,8 @@ class Written:
             if not isinstance(node, Mapping) or key not in node:
                 break
             lines: Any = node
-            line = lines.lc.key(key)[0] + 1
+            if key in lines.lc.data:  # what a YAML merge brings in stands elsewhere
+                line = lines.lc.key(key)[0] + 1
             node = node[key]
         return f"{self.path}:{line}: " if line is not None else f"{self.path}: "
 
@@ -448,6 +450,8 @@ def _explain(kind: type[Settings], mistake: Any, written: Written, homes: Mappin
             near = difflib.get_close_matches(tag, valid, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             return f"{place}{dotted}.name: expected one of {', '.join(valid)}, found {tag!r}{hint}"
+        case "model_type" | "model_attributes_type" if parent.model_fields[str(keys[-1])].discriminator:
+            return f"{place}{dotted}: expected settings such as {dotted}.name={_tags(parent, keys[-1])[0]}{found}"
         case "value_error":
             return f"{place}{dotted}{': ' if dotted else ''}{mistake['ctx']['error']}"
         case _:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from .config import TrainConfig, dump_yaml, identity, load_config
+from .config import NOT_IDENTIFYING, TrainConfig, dump_yaml, identity, load_config
 from .errors import InputError, RunLocked
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ COLLAPSE = {
     "effective_rank": float,
 }
 
+_TEMPORARY = ".sc-tmp"  # ends the names of half-written files
+
 State = Literal["running", "finished", "interrupted", "diverged", "failed"]
 
 
@@ -51,7 +53,7 @@ def runs_root() -> Path:
 def write_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -64,6 +66,22 @@ def write_atomically(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_left_overs(*folders: Path) -> None:
+    """Remove the half-written files that a killed process left in `folders`."""
+    for folder in folders:
+        for left_over in folder.glob(f".*{_TEMPORARY}"):
+            left_over.unlink(missing_ok=True)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise `InputError` where `folder`, meant for a new run, already holds something else."""
+    if not folder.is_dir():
+        return
+    foreign = sorted(p.name for p in folder.iterdir() if p.name != ".lock" and not p.name.endswith(_TEMPORARY))
+    if foreign:
+        raise InputError(f"{folder}: is not empty and holds no run ({', '.join(foreign[:3])}, …); choose another --out")
 
 
 @dataclass(frozen=True)
@@ -100,10 +118,13 @@ class RunDirectory:
 
     def status(self) -> dict[str, Any]:
         """Contents of status.json; empty before the first was written."""
+        path = self.path / "status.json"
         try:
-            return dict(json.loads((self.path / "status.json").read_text()))
+            return dict(json.loads(path.read_text()))
         except FileNotFoundError:
             return {}
+        except ValueError as error:
+            raise InputError(f"{path}: damaged: {error}; delete it, and the same command continues the run") from None
 
     # --- tables ---
 
@@ -114,10 +135,11 @@ class RunDirectory:
         """One row per logged step, with the columns METRICS; empty before the first was written."""
         return self._table("metrics.csv", METRICS)
 
-    def eval_accuracy(self) -> float | None:
-        """The last test accuracy, between 0 and 1; None before the first evaluation."""
-        evaluated = self.metrics()["eval_accuracy"].dropna()
-        return float(evaluated.iloc[-1]) if len(evaluated) else None
+    def eval_accuracy(self, step: int, evaluations: int = 1) -> float | None:
+        """Median of the last `evaluations` test accuracies, between 0 and 1, up to `step`; None where there is none."""
+        metrics = self.metrics()
+        evaluated = metrics.loc[metrics["step"] <= step, "eval_accuracy"].dropna()
+        return float(evaluated.tail(evaluations).median()) if len(evaluated) else None
 
     def write_collapse(self, table: pd.DataFrame) -> None:
         self._write_table("collapse.csv", table[list(COLLAPSE)])
@@ -156,8 +178,7 @@ class RunDirectory:
         except Timeout:
             raise RunLocked(f"{self}: another process is training in this directory; wait for it or stop it") from None
         try:
-            for left_over in self.path.rglob(".*.tmp"):
-                left_over.unlink(missing_ok=True)
+            remove_left_overs(self.path, self.path / "checkpoints")
             yield
         finally:
             lock.release()
@@ -209,23 +230,30 @@ def labelled(runs: Sequence[RunDirectory]) -> list[tuple[RunDirectory, str]]:
 
     In the order of these settings. Replicates of one experiment have the same name, unless nothing else differs.
     """
-    flat = [_flatten(run.config().model_dump(mode="json")) for run in runs]
-    keys = list(dict.fromkeys(key for settings in flat for key in settings))
-    differing = [key for key in keys if len({json.dumps(settings.get(key)) for settings in flat}) > 1]
-    if differing != ["replicate"]:
-        differing = [key for key in differing if key != "replicate"]
+    hidden = NOT_IDENTIFYING - {"name"}
+    flat = [_flatten(run.config().model_dump(mode="json", exclude=set(hidden))) for run in runs]
+    # A setting that only some have, such as Adam's betas beside plain SGD, follows from one that all have.
+    shared = [key for key in flat[0] if all(key in settings for settings in flat)]
+    differing = [key for key in shared if len({json.dumps(settings[key]) for settings in flat}) > 1]
+    if not differing and len({run.config().replicate for run in runs}) > 1:
+        flat = [{**settings, "replicate": run.config().replicate} for settings, run in zip(flat, runs, strict=True)]
+        differing = ["replicate"]
 
     def values(settings: dict[str, Any]) -> list[tuple[bool, float, str]]:
         """Numbers before texts, each in its order."""
-        found = [settings.get(key) for key in differing]
+        found = [settings[key] for key in differing]
         return [(False, v, "") if isinstance(v, int | float) else (True, 0.0, str(v)) for v in found]
 
-    def name(settings: dict[str, Any]) -> str:
-        parts = [f"{key.rpartition('.')[2]} {settings[key]}" for key in differing if key in settings]
-        return ", ".join(parts) or str(settings["name"])
+    def part(key: str, value: Any) -> str:
+        """``lr 0.1`` for optimizer.lr, ``optimizer adam`` for optimizer.name, the name itself for name."""
+        parent, _, last = key.rpartition(".")
+        return f"{parent} {value}" if last == "name" and parent else str(value) if last == "name" else f"{last} {value}"
 
     in_order = sorted(zip(runs, flat, strict=True), key=lambda pair: values(pair[1]))
-    return [(run, name(settings)) for run, settings in in_order]
+    return [
+        (run, ", ".join(part(key, settings[key]) for key in differing) or str(settings["name"]))
+        for run, settings in in_order
+    ]
 
 
 def _flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -12,6 +12,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     SpinnerColumn,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -22,6 +23,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .runs import RunDirectory
+
 
 def steps_bar() -> Progress:
     """A bar over optimization steps; its task needs the field `report`, the news of the last log."""
@@ -30,6 +33,20 @@ def steps_bar() -> Progress:
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
         TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[report]}"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+
+
+def work_bar() -> Progress:
+    """A bar over work of no natural unit; its task needs the field `report`."""
+    return _bar(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
         TextColumn("{task.fields[report]}"),
         TimeElapsedColumn(),
         TextColumn("ETA"),
@@ -81,17 +98,35 @@ def print_collapse(title: str, collapse: pd.DataFrame) -> None:
     )
 
 
-def print_comparison(columns: Sequence[tuple[str, pd.DataFrame, float | None]]) -> None:
-    """Fractions of independent neurons by layer, a column per run: its label, its collapse.csv, its test accuracy.
+def print_comparison(columns: Sequence[tuple[str, RunDirectory, pd.DataFrame]]) -> None:
+    """Fractions of independent neurons by layer, a column per run: its label, the run, its rows of collapse.csv.
 
-    Of each table the last step counts.
+    Of each table the last step counts. SGD at a large learning rate has moments of bad accuracy, so the median of the
+    last five evaluations stands beside the accuracy at that step.
     """
-    last = [table[table["step"] == table["step"].max()].set_index("layer") for _, table, _ in columns]
+    steps = [int(table["step"].max()) for _, _, table in columns]
+    last = [table[table["step"] == step].set_index("layer") for (_, _, table), step in zip(columns, steps, strict=True)]
     layers = list(dict.fromkeys(layer for table in last for layer in table.index))
     rows = [
-        [layer, *(f"{t.loc[layer, 'fraction_independent']:.3f}" if layer in t.index else "–" for t in last)]
+        [str(layer), *(f"{t.loc[layer, 'fraction_independent']:.3f}" if layer in t.index else "–" for t in last)]
         for layer in layers
     ]
     rows.append(["all layers", *(f"{t['independent'].sum() / t['neurons'].sum():.3f}" for t in last)])
-    rows.append(["test accuracy", *("–" if a is None else f"{a:.1%}" for _, _, a in columns)])
+    for name, evaluations in (("test accuracy", 1), ("median of last 5", 5)):
+        values = [run.eval_accuracy(step, evaluations) for (_, run, _), step in zip(columns, steps, strict=True)]
+        rows.append([name, *("–" if value is None else f"{value:.1%}" for value in values)])
+    rows.append(["at step", *map(str, steps)])
     print_table("fraction of independent neurons", ["layer", *(label for label, _, _ in columns)], rows)
+
+
+def print_doctor(findings: Mapping[str, Any]) -> None:
+    """What `sc doctor` found."""
+    packages = ", ".join(f"{name} {version or 'missing'}" for name, version in findings["packages"].items())
+    print(f"stochastic-collapse {findings['stochastic_collapse']}, Python {findings['python']}, {findings['platform']}")
+    print(f"packages: {packages}")
+    print(f"{findings['cpus']} CPUs; GPUs: {', '.join(findings['gpus']) or 'none that PyTorch can use'}")
+    for engine in findings["engines"]:
+        mark = "available" if engine["available"] else "not available"
+        threads = f", {engine['threads']} threads" if "threads" in engine else ""
+        print(f"engine {engine['engine']}: {mark}: {engine['reason']}{threads}")
+    print(f"auto takes: {findings['auto'] or 'none, since there is none'}")

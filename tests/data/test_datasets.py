@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from stochastic_collapse.config import CIFAR10Settings, CIFAR100Settings, DigitsSettings, SyntheticSettings
-from stochastic_collapse.data import load_dataset
+from stochastic_collapse.data.datasets import load_dataset
 from stochastic_collapse.data.files import CIFAR10, CIFAR100, Archive
 from stochastic_collapse.errors import InputError
 

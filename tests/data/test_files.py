@@ -116,6 +116,22 @@ def test_no_server_says_how_else(small: Archive, tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_download_that_could_not_be_unpacked_is_kept(
+    served: tuple[Archive, type[Handler]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, handler = served
+
+    def full_disk(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "import_from", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            download(archive, tmp_path / "data")
+    download(archive, tmp_path / "data")
+    assert handler.requests == [None]
+
+
 def test_a_download_of_something_else_is_refused_and_not_kept(
     served: tuple[Archive, type[Handler]], tmp_path: Path
 ) -> None:
@@ -186,7 +202,7 @@ def test_wrong_contents_are_refused(
     with pytest.raises(InputError, match=re.escape(says)):
         import_from(small, path, tmp_path / "data")
     assert check(small, tmp_path / "data")["test_batch.bin"] == "missing"
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob(".*tmp"))
 
 
 def test_a_truncated_archive_is_refused(small: Archive, tmp_path: Path) -> None:

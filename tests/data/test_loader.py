@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from stochastic_collapse.config import SyntheticSettings
-from stochastic_collapse.data import Batch, BatchLoader, Dataset, EvaluationBatches, Split, load_dataset
+from stochastic_collapse.data.datasets import Dataset, Split, load_dataset
+from stochastic_collapse.data.loader import Batch, BatchLoader, EvaluationBatches
 from stochastic_collapse.errors import InputError
 
 CPU = torch.device("cpu")

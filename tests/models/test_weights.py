@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import os
 import pickle
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -63,15 +65,28 @@ def test_the_published_batch_normalized_vgg16_has_our_names(tmp_path: Path) -> N
     assert load_weights(path, "vgg16").keys() == ours.keys()
 
 
+BOMBED = Path(tempfile.gettempdir()) / f"stochastic_collapse_ran_code_{os.getpid()}"
+
+
 class Bomb:
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (Path("/tmp/stochastic_collapse_ran_code"),))
+        return (Path.touch, (BOMBED,))
 
 
-def test_code_in_a_file_is_not_run(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
-    path = saved({"model": weights, "extra": Bomb()}, tmp_path)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_file_is_not_run(weights: dict[str, torch.Tensor], tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({"model": weights, "extra": Bomb()}, path, _use_new_zipfile_serialization=zipped)
     assert load_weights(path, "vgg16").keys() == weights.keys()
-    assert not Path("/tmp/stochastic_collapse_ran_code").exists()
+    assert not BOMBED.exists()
+
+
+def test_code_in_a_plain_pickle_is_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(InputError):
+        load_weights(path, "vgg16")
+    assert not BOMBED.exists()
 
 
 @pytest.mark.parametrize("content", [3, [1], {"model": 3}, {}, {"a": "b"}])

@@ -20,7 +20,7 @@ from stochastic_collapse.config import (
     SGDSettings,
     TrainConfig,
 )
-from stochastic_collapse.data import Batch
+from stochastic_collapse.data.loader import Batch
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.training.execution import resolve
 from stochastic_collapse.training.losses import LOSSES

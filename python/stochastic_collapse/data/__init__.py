@@ -1,6 +1,1 @@
-"""Datasets and the device-resident batch loader."""
-
-from .datasets import Dataset, Split, load_dataset
-from .loader import Batch, BatchLoader, EvaluationBatches
-
-__all__ = ["Batch", "BatchLoader", "Dataset", "EvaluationBatches", "Split", "load_dataset"]
+"""Datasets: `files` on disk (no torch), `datasets` in memory, and `loader`, batches made on the device."""

@@ -175,8 +175,10 @@ def download(archive: Archive, root: Path | None = None, progress: Progress | No
         ) from None
     try:
         folder = import_from(archive, partial, root, progress)
-    finally:
-        partial.unlink(missing_ok=True)  # complete: either unpacked, or not what it should be
+    except InputError:  # complete, but not what it should be; after anything else the next call unpacks it
+        partial.unlink()
+        raise
+    partial.unlink()
     return folder
 
 
@@ -214,7 +216,8 @@ def import_from(archive: Archive, source: Path, root: Path | None = None, progre
         except (tarfile.TarError, EOFError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:  # a full disk, say: not the archive's fault
                 raise
-            raise InputError(f"{source}: not a complete tar archive: {error}") from None
+            reason = (str(error).splitlines() or ["it is empty"])[0]
+            raise InputError(f"{source}: not a complete tar archive: {reason}") from None
     else:
         raise InputError(
             f"{source}: no such file or folder; expected {PurePosixPath(archive.url).name} or its contents"

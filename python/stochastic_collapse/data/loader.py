@@ -89,12 +89,11 @@ class BatchLoader:
         """The next batch, on the device."""
         if self._position == self.steps_per_epoch:
             self._start_epoch()
-        offset = self._position - self._chunk_start
-        if not 0 <= offset < len(self._chunk):
-            self._make_chunk()
-            offset = 0
+        if self._position // self._batches_per_chunk != self._chunk_number:
+            self._make_chunk(self._position // self._batches_per_chunk)
+        batch = self._chunk[self._position % self._batches_per_chunk]
         self._position += 1
-        return self._chunk[offset]
+        return batch
 
     def state_dict(self) -> dict[str, Any]:
         """Position in the stream, to continue it exactly: the generator at the epoch's start, and the batches taken."""
@@ -109,7 +108,7 @@ class BatchLoader:
     def _start_epoch(self) -> None:
         self._epoch_generator = self._generator.get_state()
         self._position = 0
-        self._chunk_start = 0
+        self._chunk_number = -1
         self._chunk: list[Batch] = []
         generator, n = self._generator, self._size
         self._order = self._to_device(torch.randperm(n, generator=generator))
@@ -132,10 +131,15 @@ class BatchLoader:
             draws = draws.pin_memory()
         return draws.to(self._device, non_blocking=True)
 
-    def _make_chunk(self) -> None:
-        self._chunk_start = self._position
-        stop = min(self._position + self._batches_per_chunk, self.steps_per_epoch)
-        drawn = slice(self._position * self._batch_size, stop * self._batch_size)
+    def _make_chunk(self, number: int) -> None:
+        """Make chunk `number` of the epoch, whole also after a resume in its middle.
+
+        So a batch always has the same place in memory, on which the last bits of a matrix product can depend.
+        """
+        self._chunk_number = number
+        start = number * self._batches_per_chunk
+        stop = min(start + self._batches_per_chunk, self.steps_per_epoch)
+        drawn = slice(start * self._batch_size, stop * self._batch_size)
         chosen = self._order[drawn]
         if self._crop_padding:
             _, height, width = self._image_shape

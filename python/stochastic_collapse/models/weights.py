@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -71,8 +71,12 @@ class _InertUnpickler(pickle.Unpickler):
         return _Inert
 
 
-# torch.load takes the unpickler as an attribute of a module-like object.
-_inert_pickle = SimpleNamespace(Unpickler=_InertUnpickler, load=pickle.load, __name__="inert_pickle")
+def _load_inert(file: IO[bytes], **options: Any) -> Any:
+    return _InertUnpickler(file, **options).load()
+
+
+# torch.load takes both from a module-like object: `Unpickler` for its zip format, `load` for its older one.
+_inert_pickle = SimpleNamespace(Unpickler=_InertUnpickler, load=_load_inert, __name__="inert_pickle")
 
 
 def load_weights(path: Path, model: str) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..data import BatchLoader
+from ..data.loader import BatchLoader
 from ..errors import InputError
 from ..models.weights import load_file
 from ..runs import write_atomically
@@ -66,6 +66,12 @@ def load_checkpoint(
     optimizer.load_state_dict(
         {"state": content["optimizer"]["state"], "param_groups": optimizer.state_dict()["param_groups"]}
     )
+    # load_state_dict keeps the checkpoint's memory layout, which may be another than the parameters' here, and the
+    # fused optimizers take it that both are the same.
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter).copy_(value)
     loader.load_state_dict(content["loader"])
     loss_sum.copy_(content["loss_sum"])
     torch.set_rng_state(content["generators"]["cpu"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -46,13 +47,15 @@ class Execution:
         return contextlib.nullcontext()
 
     @contextlib.contextmanager
-    def thread_limit(self) -> Iterator[None]:
-        """Hold PyTorch to `threads` CPU threads."""
+    def active(self) -> Iterator[None]:
+        """Make the device the current one, and hold PyTorch to `threads` CPU threads."""
         before = torch.get_num_threads()
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         try:
-            yield
+            # Streams and graph captures are the current device's.
+            with torch.cuda.device(self.device) if self.device.type == "cuda" else contextlib.nullcontext():
+                yield
         finally:
             torch.set_num_threads(before)
 
@@ -80,7 +83,7 @@ def resolve(config: TrainConfig) -> Execution:
         device=device,
         bfloat16=_bfloat16(config, device),
         channels_last=_switch(config.channels_last, auto=True) and has_images,
-        compile=_switch(config.compile, auto=on_cuda),
+        compile=_switch(config.compile, auto=on_cuda and importlib.util.find_spec("triton") is not None),
         cuda_graphs=_switch(config.cuda_graphs, auto=on_cuda),
         threads=None if config.threads == "auto" else config.threads,
     )
@@ -112,7 +115,8 @@ def _device(name: str) -> torch.device:
 
 def _bfloat16(config: TrainConfig, device: torch.device) -> bool:
     if device.type == "cuda":
-        available = torch.cuda.is_bf16_supported()
+        with torch.cuda.device(device):
+            available = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         available = torch.ops.mkldnn._is_mkldnn_bf16_supported() if torch.backends.mkldnn.is_available() else False
     if config.precision == "bfloat16" and not available:

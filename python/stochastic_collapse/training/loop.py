@@ -18,11 +18,12 @@ from torch import nn
 from .. import __version__
 from ..collapse import measure_layers
 from ..config import TrainConfig, identity
-from ..data import BatchLoader, Dataset, EvaluationBatches, load_dataset
+from ..data.datasets import Dataset, load_dataset
+from ..data.loader import BatchLoader, EvaluationBatches
 from ..errors import InputError, Interrupted, TrainingDiverged
 from ..interruption import stop_signals
 from ..models import build_model, layers_of
-from ..runs import METRICS, RunDirectory
+from ..runs import METRICS, RunDirectory, refuse_foreign
 from ..terminal import steps_bar
 from .checkpoint import load_checkpoint, save_checkpoint
 from .execution import Execution, resolve, single_threaded_if_small
@@ -90,7 +91,7 @@ def train(config: TrainConfig, *, out: str | Path | None = None, report: Report 
     dataset = load_dataset(config.data)
     with stop_signals() as stopped, torch.random.fork_rng(devices=execution.cuda_devices):
         # Made before the directory is, so that bad input leaves nothing behind.
-        run = _Run(config, directory, dataset, execution, report)
+        run = Run(config, directory, dataset, execution, report)
         with directory.lock():
             if _is_finished(directory, config, report):  # by another process since we looked
                 return _result(directory, already_finished=True)
@@ -103,6 +104,7 @@ def train(config: TrainConfig, *, out: str | Path | None = None, report: Report 
 def _is_finished(directory: RunDirectory, config: TrainConfig, report: Report) -> bool:
     """Whether the run in `directory` is finished; raises where it is another run, or one that diverged."""
     if not directory.exists:
+        refuse_foreign(directory.path)
         return False
     there = directory.config()
     if (identity(there), there.replicate) != (identity(config), config.replicate):
@@ -113,8 +115,8 @@ def _is_finished(directory: RunDirectory, config: TrainConfig, report: Report) -
     status = directory.status()
     if status.get("state") == "diverged":
         raise TrainingDiverged(
-            f"{directory}: this run diverged before ({status.get('message')}), and it would again. "
-            "Lower optimizer.lr, or delete the directory"
+            f"{directory}: this run diverged before ({status.get('message')}). "
+            "Lower optimizer.lr, or delete the directory to try once more"
         )
     finished = status.get("state") == "finished"
     if finished:
@@ -137,8 +139,8 @@ def _result(directory: RunDirectory, *, already_finished: bool) -> TrainResult:
     )
 
 
-class _Run:
-    """The state of a run while it trains."""
+class Run:
+    """The state of a run while it trains; making it touches nothing on disk."""
 
     def __init__(
         self, config: TrainConfig, directory: RunDirectory, dataset: Dataset, execution: Execution, report: Report
@@ -187,22 +189,22 @@ class _Run:
     def go(self, stopped: Callable[[], bool]) -> None:
         """Train to the end, or to an interruption."""
         config = self.config
-        with self.execution.thread_limit():
+        with self.execution.active():
             self._resume()
             self._write_status("running")
             try:
                 with steps_bar() as bar:
                     task = bar.add_task(config.name, total=config.max_steps, completed=self.step, report="")
                     first, began = self.step, time.perf_counter()
-                    if self.step == 0 and config.collapse.every:
+                    if self.step == 0 and config.collapse.every and not self.collapse:
                         self._measure()
                     while self.step < config.max_steps and not stopped():
                         self.take_step(self.loader.next(), self._lr(self.step))
                         self.step += 1
                         if self._due(config.log_every) or self._due(config.eval_every):
-                            row = self._log()
+                            self._log()
                             rate = (self.step - first) / (time.perf_counter() - began)
-                            bar.update(task, completed=self.step, report=_news(row, self.metrics, rate))
+                            bar.update(task, completed=self.step, report=_news(self.metrics, rate))
                         if self._due(config.collapse.every):
                             self._measure()
                         if self._due(config.checkpoint_every):
@@ -227,7 +229,7 @@ class _Run:
     def _lr(self, step: int) -> float:
         return learning_rate(self.config.schedule, self.config.optimizer.lr, step, self.config.max_steps)
 
-    def _log(self) -> dict[str, Any]:
+    def _log(self) -> None:
         """Append a row to the metrics; the only place where the loop waits for the device."""
         since = self.metrics[-1]["step"] if self.metrics else 0
         loss = self.take_step.loss_sum.item() / (self.step - since)
@@ -248,7 +250,6 @@ class _Run:
         if self._due(self.config.eval_every):  # for those who watch the run
             self._write_tables()
             self._write_status("running")
-        return row
 
     def _measure(self) -> None:
         self._check_finite()
@@ -318,8 +319,11 @@ class _Run:
         raise TrainingDiverged(f"{self.directory}: diverged: {what}; {kept}. Try a lower optimizer.lr")
 
 
-def _news(row: dict[str, Any], metrics: list[dict[str, Any]], rate: float) -> str:
+def _news(metrics: list[dict[str, Any]], rate: float) -> str:
     """What the progress bar says."""
-    accuracies = [r["eval_accuracy"] for r in metrics if pd.notna(r["eval_accuracy"])]
-    accuracy = f"acc {accuracies[-1]:.1%} " if accuracies else ""
-    return f"loss {row['train_loss']:.4f} {accuracy}{rate:.0f} steps/s"
+    accuracy = next((f"acc {row['eval_accuracy']:.1%} " for row in reversed(metrics) if _evaluated(row)), "")
+    return f"loss {metrics[-1]['train_loss']:.4f} {accuracy}{rate:.0f} steps/s"
+
+
+def _evaluated(row: dict[str, Any]) -> bool:
+    return bool(pd.notna(row["eval_accuracy"]))

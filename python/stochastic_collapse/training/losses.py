@@ -8,7 +8,7 @@ from types import MappingProxyType
 from torch import Tensor
 from torch.nn import functional
 
-from ..data import Batch
+from ..data.loader import Batch
 
 Loss = Callable[[Tensor, Batch], Tensor]
 

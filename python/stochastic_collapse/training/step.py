@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import AdamSettings, OptimizerSettings
-from ..data import Batch, EvaluationBatches
+from ..data.loader import Batch, EvaluationBatches
 from .losses import Loss
 
 Autocast = Callable[[], AbstractContextManager[object]]
