@@ -2,34 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.runs import find_runs, runs_root
+from stochastic_collapse.toys import ToyDirectory, ToyRun, load_toy, load_toys
 
-from . import collapse, style
+from . import collapse, fig1, fig2, style
 
-OF_RUNS = {"collapse": collapse}
-"""Figures drawn from the runs that the user names."""
+OF_RUNS: dict[str, Any] = {"collapse": collapse}
+"""Figures drawn from the training runs that the user names."""
+
+OF_TOYS: dict[str, Any] = {"fig1": fig1, "fig2": fig2}
+"""Figures drawn from the toy runs of shipped configurations, CONFIGS, the best first, or from those named."""
+
+ALL = {**OF_RUNS, **OF_TOYS}
 
 
-def draw_named(arguments: Sequence[str], out: Path | None = None) -> list[Path]:
+def draw_named(
+    arguments: Sequence[str], out: Path | None = None, report: Callable[[str], None] = lambda line: None
+) -> list[Path]:
     """Draw the figures that the first of `arguments` name, from the runs that the others name.
 
-    Writes PNG and PDF into `out`, default ``$SC_RUNS/figures``, and returns their paths. Raises `InputError` for an
-    unknown figure, and where a figure has no runs to draw.
+    Writes PNG and PDF into `out`, default ``$SC_RUNS/figures``, and returns their paths; `report` is called with a
+    line about each choice of runs. Raises `InputError` for an unknown figure, and where a figure has no runs to draw.
     """
-    names = [name for k, name in enumerate(arguments) if name in OF_RUNS and set(arguments[:k]) <= set(OF_RUNS)]
+    names = [name for k, name in enumerate(arguments) if name in ALL and set(arguments[:k]) <= set(ALL)]
     paths = arguments[len(names) :]
     if not names:
-        raise InputError(f"{arguments[0]}: no such figure; there are: {', '.join(OF_RUNS)}")
-    if not paths:
-        raise InputError(f"figure {names[0]}: name the runs to draw, such as: sc figures {names[0]} runs/digits-mlp-*")
-    runs = find_runs(paths)
+        raise InputError(f"{arguments[0]}: no such figure; there are: {', '.join(ALL)}")
     written = []
     for name in names:
+        runs = _toys(name, paths, report) if name in OF_TOYS else _runs(name, paths)
         with style.paper():
-            figure = OF_RUNS[name].draw(OF_RUNS[name].load(runs))
+            figure = ALL[name].draw(ALL[name].load(runs))
             written += style.save(figure, (out or runs_root() / "figures") / name)
     return written
+
+
+def _runs(name: str, paths: Sequence[str]) -> Any:
+    if not paths:
+        raise InputError(f"figure {name}: name the runs to draw, such as: sc figures {name} runs/digits-mlp-*")
+    return find_runs(paths)
+
+
+def _toys(name: str, paths: Sequence[str], report: Callable[[str], None]) -> list[ToyRun]:
+    """Those of `paths` that are of the figure's problem; without paths, those of the best configuration there is."""
+    module = OF_TOYS[name]
+    if paths:
+        return [run for run in map(load_toy, paths) if run.spec["problem"] == module.PROBLEM]
+    for file in module.CONFIGS:
+        directories = [ToyDirectory.of(config) for config in load_toys(file)]
+        if all(directory.is_finished for directory in directories):
+            report(f"figure {name}: from {', '.join(map(str, directories))}, the runs of {file}")
+            return [directory.load() for directory in directories]
+    command = f"sc simulate-toy {module.PROBLEM} -f {module.CONFIGS[-1]}"
+    raise InputError(f"figure {name}: not simulated yet in {runs_root()}; run: {command}")

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from cycler import cycler
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stochastic_collapse.runs import write_atomically
@@ -67,3 +69,24 @@ def thousands(value: float, _position: object = None) -> str:
         if abs(value) >= unit:
             return f"{value / unit:g}{name}"
     return f"{value:g}"
+
+
+def number(value: float) -> str:
+    """A number with one decimal, without it where that is 0."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def fractions(panel: Axes, x: np.ndarray, fraction: np.ndarray, n: int, times: np.ndarray) -> None:
+    """Curves of fractions of `n` trajectories against `x`, one for each time, `fraction` being (x, times).
+
+    Later is darker. The bands are Wilson's (1927) binomial intervals of 95 %.
+    """
+    z = 1.96
+    centre = (fraction + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(fraction * (1 - fraction) / n + z**2 / (4 * n**2))
+    colours = mpl.colormaps["viridis_r"](np.linspace(0.15, 1, len(times)))
+    for k, (time, colour) in enumerate(zip(times, colours, strict=True)):
+        panel.plot(x, fraction[:, k], color=colour, label=f"t = {number(time)}")
+        panel.fill_between(x, (centre - half)[:, k], (centre + half)[:, k], color=colour, alpha=0.25, linewidth=0)
+    panel.set_ylim(-0.03, 1.03)
+    panel.legend(loc="upper left")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .collapse import measure_collapse
     from .config import TrainConfig, load_config
+    from .toys import ToyConfig, ToyRun, load_toy, load_toys, simulate_toy
     from .training import TrainResult, train
 
 from .resources import shipped
@@ -26,8 +27,25 @@ _HOME = {
     "train": "training",
     "TrainResult": "training",
     "measure_collapse": "collapse",
+    "ToyConfig": "toys",
+    "ToyRun": "toys",
+    "load_toy": "toys",
+    "load_toys": "toys",
+    "simulate_toy": "toys",
 }
-__all__ = ["TrainConfig", "TrainResult", "__version__", "load_config", "measure_collapse", "train"]
+__all__ = [
+    "ToyConfig",
+    "ToyRun",
+    "TrainConfig",
+    "TrainResult",
+    "__version__",
+    "load_config",
+    "load_toy",
+    "load_toys",
+    "measure_collapse",
+    "simulate_toy",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,31 @@
+"""The engines that simulate a toy run, in the order in which `auto` tries them (DESIGN §3)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .base import Availability, Engine, OnProgress, Progress, Report
+from .julia import JuliaEngine
+from .juliacall import JuliaCallEngine
+from .torch_ import TorchEngine
+
+ENGINES = ("juliacall", "julia", "torch")
+
+
+def all_engines(julia: str | Path | None = None) -> list[Engine]:
+    """One of each, in the order of ENGINES; `julia` is the program that the engine of this name starts."""
+    return [JuliaCallEngine(), JuliaEngine(julia), TorchEngine()]
+
+
+__all__ = [
+    "ENGINES",
+    "Availability",
+    "Engine",
+    "JuliaCallEngine",
+    "JuliaEngine",
+    "OnProgress",
+    "Progress",
+    "Report",
+    "TorchEngine",
+    "all_engines",
+]

@@ -1,0 +1,349 @@
+"""The engine `torch`: the toy problems in PyTorch, on the CPU in float64 or in one CUDA kernel in float32."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ... import __version__
+from ...errors import EngineUnavailable, InputError, Interrupted
+from ...interruption import stop_signals
+from ..directory import ToyDirectory
+from ..problems import Array
+from .base import Availability, OnProgress, Progress, Report
+
+_BATCH = 1 << 14
+"""Trajectories that one operation advances: enough to hide its cost, few enough for the cache."""
+
+_CHUNK = 16
+"""Steps for which normals are drawn at once."""
+
+_CUDA_BATCH = 1 << 18
+"""Trajectories that one kernel advances: enough to fill a large GPU."""
+
+_STATES = 1 << 25
+"""Numbers that the snapshots of levels simulated together may have, where a level alone does not have more."""
+
+_CUDA_STEPS = 100_000
+"""Steps of one kernel, so that it hears of Ctrl-C within a second."""
+
+_ACTIVATIONS = ("tanh",)
+_LOOK_EVERY = 0.1  # seconds between looks at the threads
+
+
+@dataclass(frozen=True)
+class TorchEngine:
+    """Runs in this process, on a CUDA device where PyTorch finds one and Triton is installed, else on all cores."""
+
+    name: str = "torch"
+
+    @property
+    def stream(self) -> str:
+        """Devices differ in random numbers and precision."""
+        return f"torch {_device()[0]}"
+
+    def availability(self) -> Availability:
+        """Available where torch can be imported."""
+        if importlib.util.find_spec("torch") is None:
+            return Availability(False, "the Python package torch is not installed", "pip install torch")
+        try:
+            import torch
+        except (ImportError, OSError) as error:
+            return Availability(False, f"torch cannot be imported: {' '.join(str(error).split())}")
+        device, description = _device()
+        details: dict[str, Any] = {"torch": torch.__version__, "device": device, "threads": torch.get_num_threads()}
+        if device == "cuda":
+            details |= {"gpu": torch.cuda.get_device_name(), "triton": importlib.metadata.version("triton")}
+        return Availability(True, f"torch {torch.__version__} on {description}", details=details)
+
+    def run(self, directory: ToyDirectory, on_progress: OnProgress, report: Report) -> None:
+        """See `Engine.run`."""
+        if not (state := self.availability()).available:
+            raise EngineUnavailable(f"engine torch: {state.explain()}")
+        spec = directory.spec()
+        activation = spec["parameters"].get("activation", "tanh")
+        if activation not in _ACTIVATIONS:
+            known = ", ".join(_ACTIVATIONS)
+            raise InputError(f"engine torch: activation {activation!r} is not among {known}; use a Julia engine")
+        simulate = _on_cuda if state.details["device"] == "cuda" else _on_cpu
+        started = time.perf_counter()
+        with stop_signals() as stopped:
+            run = _Run(directory, spec, on_progress, report, stopped)
+            directory.write_stream(self.stream)
+            simulate(run)
+        run.finish({"engine": self.name, **state.details}, time.perf_counter() - started)
+
+
+def _device() -> tuple[str, str]:
+    """cpu or cuda, and a description for people that says why it is not the other where one may wonder."""
+    import torch
+
+    threads = torch.get_num_threads()
+    cpu = f"{threads} CPU thread{'s' if threads > 1 else ''}"
+    if not torch.cuda.is_available():
+        return "cpu", cpu
+    gpu = torch.cuda.get_device_name()
+    if importlib.util.find_spec("triton") is None:
+        return "cpu", f"{cpu} (not on {gpu}, for which Triton is needed: pip install triton)"
+    if torch.version.cuda is not None and torch.cuda.get_device_capability() < (7, 0):
+        return "cpu", f"{cpu} (not on {gpu}, which is too old for Triton)"
+    return "cuda", gpu
+
+
+class _Run:
+    """What the ways to simulate have in common: which levels are missing, progress, files."""
+
+    def __init__(
+        self,
+        directory: ToyDirectory,
+        spec: dict[str, Any],
+        on_progress: OnProgress,
+        report: Report,
+        stopped: Callable[[], bool],
+    ) -> None:
+        self.directory, self.spec, self.data = directory, spec, directory.data()
+        self.report, self.stopped = report, stopped
+        self._on_progress = on_progress
+        self.noise: list[float] = spec["noise"]
+        self.trajectories: int = spec["trajectories"]
+        self.snapshots: list[int] = spec["snapshots"]
+        self.dimension = 1 if spec["problem"] == "quartic-well" else 2
+        self.steps_of_level = self.trajectories * self.snapshots[-1]
+        self._lock = threading.Lock()
+        self._levels_done = directory.levels_done()
+        self._steps_done = self._levels_done * self.steps_of_level
+
+    def groups(self, batch: int) -> Iterator[range]:
+        """Consecutive levels that are simulated together, as many as give a batch; those that are not finished.
+
+        A group is simulated as a whole, or not at all. So numbers do not depend on where a run was interrupted, not
+        even in the last bit, which in vector code can depend on a trajectory's place in the batch.
+        """
+        fit = _STATES // (len(self.snapshots) * self.dimension)
+        size = max(1, min(batch, fit) // self.trajectories)
+        for first in range(0, len(self.noise), size):
+            group = range(first, min(first + size, len(self.noise)))
+            if not all(self.directory.level(k).is_file() for k in group):
+                yield group
+
+    def normals_of(self, level: int, block: int) -> np.random.Generator:
+        """The stream of random numbers of a block of trajectories of a noise level."""
+        seed = np.random.SeedSequence(self.spec["seed"], spawn_key=(level, block))
+        return np.random.Generator(np.random.SFC64(seed))
+
+    def count(self, steps: int) -> None:
+        """So many more steps of single trajectories are done; from any thread."""
+        with self._lock:
+            self._steps_done += steps
+
+    def show(self) -> None:
+        with self._lock:
+            total = len(self.noise) * self.steps_of_level
+            done = Progress(self._levels_done, len(self.noise), min(self._steps_done, total), total)
+        self._on_progress(done)
+
+    def save(self, levels: range, states: Array) -> None:
+        """Write the states (levels, S, N, D) of a group; from any thread."""
+        for k, state in zip(levels, states, strict=True):
+            diverged = int((~np.isfinite(state[-1]).all(axis=-1)).sum())
+            if diverged:
+                self.report(
+                    f"noise level {self.noise[k]}: {diverged} of {self.trajectories} trajectories diverged; "
+                    f"dt = {self.spec['dt']} may be too large"
+                )
+            self.directory.write_array(f"levels/{self.directory.level(k).name}", state)
+        with self._lock:
+            self._levels_done = self.directory.levels_done()
+
+    def interrupted(self) -> Interrupted:
+        done = self.directory.levels_done()
+        return Interrupted(
+            f"{self.directory}: interrupted, {done} noise levels are finished; the same command continues"
+        )
+
+    def finish(self, provenance: dict[str, Any], seconds: float) -> None:
+        """Write the results, state.npy last."""
+        spec = self.spec
+        self.directory.write_array("time.npy", np.asarray(self.snapshots) * spec["dt"])
+        self.directory.write_array("noise.npy", np.asarray(self.noise, np.float64))
+        self.directory.write_provenance(
+            {
+                **provenance,
+                "python": platform.python_version(),
+                "package": __version__,
+                "cpu": _cpu_name(),
+                "seconds": seconds,
+                "steps": len(self.noise) * self.steps_of_level,
+                "inputs": spec,
+            }
+        )
+        shape = (len(self.noise), len(self.snapshots), self.trajectories, self.dimension)
+        self.directory.collect_levels(shape)
+
+
+# --- CPU ------------------------------------------------------------------------------------------------------------
+
+
+def _on_cpu(run: _Run) -> None:
+    """Groups of noise levels, each with a thread that takes steps and one that draws normals.
+
+    Operations on a batch are so short that more threads would spend their time on Python's lock.
+    """
+    import torch
+
+    from .torch_steps import prepare
+
+    make_stepper = prepare(run.spec, run.data)
+    halt = threading.Event()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        # A collapsed trajectory decays for ever, and processors calculate slowly with numbers below 2.3e-308.
+        workers = max(1, threads // 2)
+        with ThreadPoolExecutor(workers, initializer=torch.set_flush_denormal, initargs=(True,)) as pool:
+            pending = {pool.submit(_simulate_group, run, make_stepper, group, halt) for group in run.groups(_BATCH)}
+            try:
+                while pending and not run.stopped():
+                    done, pending = wait(pending, timeout=_LOOK_EVERY, return_when=FIRST_EXCEPTION)
+                    for future in done:
+                        future.result()  # raises what went wrong in the thread
+                    run.show()
+            finally:
+                halt.set()
+                pool.shutdown(cancel_futures=True)
+    finally:
+        torch.set_num_threads(threads)
+    if run.stopped():
+        raise run.interrupted()
+
+
+def _simulate_group(run: _Run, make_stepper: Callable[..., Any], levels: range, halt: threading.Event) -> None:
+    states = np.empty((len(levels), len(run.snapshots), run.trajectories, run.dimension))
+    for block, first in enumerate(range(0, run.trajectories, _BATCH)):
+        part = states[:, :, first : first + _BATCH]
+        if not _simulate_block(run, make_stepper, levels, block, part, halt):
+            return
+    run.save(levels, states)
+
+
+def _simulate_block(
+    run: _Run, make_stepper: Callable[..., Any], levels: Sequence[int], block: int, out: Array, halt: threading.Event
+) -> bool:
+    """Simulate into `out`, (levels, S, trajectories, D); False if halted on the way."""
+    import torch
+
+    from .torch_steps import amplitude
+
+    trajectories = out.shape[2]
+    streams = [run.normals_of(level, block) for level in levels]
+    amplitudes = [amplitude(run.spec, run.noise[level], len(run.data.get("x", ()))) for level in levels]
+    starts = [stream.standard_normal((run.dimension, trajectories)) for stream in streams]
+    state = torch.from_numpy(run.spec["parameters"]["init_std"] * np.stack(starts, axis=1))
+    step = make_stepper(state)
+    at = 0
+    with _Normals(streams, amplitudes, (run.dimension, trajectories)) as normals:
+        for s, snapshot in enumerate(run.snapshots):
+            while at < snapshot:
+                if at % _CHUNK == 0:
+                    if halt.is_set():
+                        return False
+                    chunk = normals.next()
+                    run.count(min(_CHUNK, run.snapshots[-1] - at) * len(levels) * trajectories)
+                step(chunk[at % _CHUNK])
+                at += 1
+            out[:, s] = state.numpy().transpose(1, 2, 0)
+    return True
+
+
+class _Normals:
+    """The normals of a batch, times their amplitudes, a chunk of steps drawn while the one before is used."""
+
+    def __init__(
+        self, streams: Sequence[np.random.Generator], amplitudes: Sequence[float], shape: tuple[int, int]
+    ) -> None:
+        """A stream and an amplitude for each level; `shape`: (D, trajectories)."""
+        import torch
+
+        self.levels = list(zip(streams, amplitudes, strict=True))
+        self.buffers = [np.empty((len(streams), _CHUNK, *shape)) for _ in range(2)]
+        self.steps = [[torch.from_numpy(b[:, k].swapaxes(0, 1)) for k in range(_CHUNK)] for b in self.buffers]
+        self.pool = ThreadPoolExecutor(1)
+        self.turn = 0
+        self.drawn = self.pool.submit(self._draw, 0)
+
+    def __enter__(self) -> _Normals:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pool.shutdown()
+
+    def next(self) -> list[Any]:
+        """Tensors (D, levels, trajectories) of the steps of the next chunk, until the call after this."""
+        self.drawn.result()
+        ready, self.turn = self.turn, 1 - self.turn
+        self.drawn = self.pool.submit(self._draw, self.turn)
+        return self.steps[ready]
+
+    def _draw(self, which: int) -> None:
+        for (stream, amplitude), buffer in zip(self.levels, self.buffers[which], strict=True):
+            stream.standard_normal(out=buffer)
+            buffer *= amplitude
+
+
+# --- CUDA -----------------------------------------------------------------------------------------------------------
+
+
+def _on_cuda(run: _Run, device: str = "cuda") -> None:
+    """Groups of noise levels one after the other, each snapshot one launch of the kernel."""
+    import torch
+
+    from .torch_steps import amplitude
+    from .triton_kernel import Advance
+
+    x, y = (torch.from_numpy(run.data.get(name, np.empty(0))).to(device) for name in ("x", "y"))
+    for levels in run.groups(_CUDA_BATCH):
+        starts = [run.normals_of(k, 0).standard_normal((run.dimension, run.trajectories)) for k in levels]
+        start = torch.from_numpy(run.spec["parameters"]["init_std"] * np.concatenate(starts, axis=1))
+        state = start.to(device, torch.float32)
+        advance = Advance(
+            seed=run.spec["seed"],
+            dt=run.spec["dt"],
+            mu=run.spec["parameters"].get("mu", 0.0),
+            x=x,
+            y=y,
+            amplitude=torch.tensor([amplitude(run.spec, run.noise[k], len(x)) for k in levels], device=device),
+            trajectories=run.trajectories,
+        )
+        states = np.empty((len(levels), len(run.snapshots), run.trajectories, run.dimension))
+        at = 0
+        for s, snapshot in enumerate(run.snapshots):
+            while at < snapshot:
+                steps = min(_CUDA_STEPS, snapshot - at)
+                advance(state, levels[0], at, at + steps)
+                at += steps
+                run.count(steps * state.shape[1])
+                if run.stopped():
+                    raise run.interrupted()
+            # The copy waits for the kernel, so what is shown is done.
+            states[:, s] = state.view(run.dimension, len(levels), run.trajectories).permute(1, 2, 0).cpu().numpy()
+            run.show()
+        run.save(levels, states)
+
+
+def _cpu_name() -> str:
+    """What the processor calls itself, where that can be known."""
+    try:
+        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()

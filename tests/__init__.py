@@ -1,0 +1,1 @@
+"""Tests; a package, so that the names of its parts do not clash with others."""

@@ -1,0 +1,110 @@
+"""The toy figures from small made-up runs: what is drawn is what the runs say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+from stochastic_collapse.figures import fig1, fig2, style
+
+from stochastic_collapse import ToyRun
+from stochastic_collapse.errors import InputError
+
+X = np.array([-1.0, 0.5, 1.5])
+
+
+def run(problem: str, noise: list[float], state: Any, times: list[float], **parameters: Any) -> ToyRun:
+    state = np.asarray(state, float)
+    spec = {"problem": problem, "parameters": parameters, "trajectories": state.shape[2]}
+    data = {"x": X, "y": 0.8 * X} if problem == "single-neuron" else {}
+    return ToyRun(Path(problem), spec, {"engine": "none"}, np.array(times), np.array(noise), state, data)
+
+
+def neuron(shares: NDArray[np.float64], times: list[float], trajectories: int = 10) -> ToyRun:
+    """Of the trajectories at level k and snapshot s the share `shares[k, s]` is collapsed."""
+    collapsed = np.arange(trajectories) < np.round(trajectories * shares[..., None])
+    state = np.where(collapsed, 1e-3, 1.0)[..., None] * np.ones(2)
+    noise = np.linspace(0, 4, len(shares)).tolist()
+    return run("single-neuron", noise, state, times, activation="tanh", zeta=1.0, init_std=1e-3)
+
+
+def well(noise: list[float], state: Any, times: list[float]) -> ToyRun:
+    return run("quartic-well", noise, state, times, mu=1.5, init_std=2.0)
+
+
+def curves(panel: Axes) -> dict[str, list[float]]:
+    return {str(line.get_label()): np.asarray(line.get_ydata(), float).tolist() for line in panel.get_lines()}
+
+
+def vertical(panel: Axes) -> list[float]:
+    """Where the dashed vertical lines stand."""
+    return [float(np.asarray(line.get_xdata())[0]) for line in panel.get_lines() if line.get_linestyle() == "--"]
+
+
+def test_fig2_draws_probabilities_at_their_true_times() -> None:
+    times = [0.0, 10.101, 20.202, 101.01, 303.0303, 1000.0]
+    shares = np.linspace(0, 1, 5)[:, None] * np.linspace(1, 0.5, 6)
+    with style.paper():
+        figure = fig2.draw(fig2.load([neuron(shares, times)]))
+    left, right = figure.axes
+    drawn = curves(right)
+    for s, label in ((1, "t = 10.1"), (2, "t = 20.2"), (3, "t = 101"), (4, "t = 303"), (5, "t = 1000")):
+        assert drawn[label] == pytest.approx(np.round(10 * shares[:, s]) / 10)
+    assert np.asarray(right.get_lines()[0].get_xdata()).tolist() == [0, 0.5, 1, 1.5, 2]  # η/2
+    assert vertical(right) == pytest.approx([0.8])
+    assert [t.get_text() for t in left.get_legend().get_texts()] == [
+        "0.00",
+        "0.50",
+        "1.00",
+    ]  # nearest to 0.2, 0.68, 1.2
+
+
+def test_bands_are_wilsons() -> None:
+    with style.paper():
+        figure = fig2.draw(fig2.load([neuron(np.full((3, 2), 0.5), [0.0, 1.0], trajectories=100)]))
+    band = figure.axes[1].collections[-1].get_paths()[0].vertices
+    assert band[:, 1].min() == pytest.approx(0.4038, abs=1e-4)  # 50 of 100
+    assert band[:, 1].max() == pytest.approx(0.5962, abs=1e-4)
+
+
+def test_fig1_draws_trajectories_densities_and_probabilities() -> None:
+    times = [0.0, 25.0, 200.0]
+    paths = well([0.1, 2.5], np.arange(2 * 3 * 4).reshape(2, 3, 4, 1) / 10, times)
+    state = np.ones((4, 3, 10, 1))
+    state[3, 2, :7] = 1e-16
+    collapse = well([0, 1, 2, 3], state, times)
+    with style.paper():
+        figure = fig1.draw(fig1.load([collapse, paths]))
+    *above, below = figure.axes
+    assert [panel.get_title(loc="left") for panel in above] == ["ζ = 0.1", "", "ζ = 2.5", ""]
+    assert np.asarray(above[0].get_lines()[3].get_ydata()).tolist() == [0.3, 0.7, 1.1]
+    assert len(above[1].get_lines()) == 1  # the stationary density
+    assert len(above[3].get_lines()) == 0  # which a collapsed one has not
+    assert [text.get_text() for text in above[3].texts] == ["all of it\nat θ = 0"]
+    assert curves(below)["t = 200"] == pytest.approx([0, 0, 0, 0.7])
+    assert curves(below)["t = 0"] == pytest.approx([0, 0, 0, 0])
+    assert vertical(below) == pytest.approx([np.sqrt(3)])
+
+
+def test_what_cannot_be_drawn() -> None:
+    one = neuron(np.zeros((3, 2)), [0.0, 1.0])
+    with pytest.raises(InputError, match="drawn from one run of single-neuron, found single-neuron, single-neuron"):
+        fig2.load([one, one])
+    one.spec["parameters"]["activation"] = "sine"
+    with pytest.raises(InputError, match=r"no φ'\(0\) known of the activation 'sine'"):
+        fig2.load([one])
+    few = well([1.0], np.zeros((1, 2, 2, 1)), [0.0, 1.0])
+    with pytest.raises(InputError, match="drawn from two runs of quartic-well, trajectories and collapse, found none"):
+        fig1.load([])
+    other = well([1.0, 2.0], np.zeros((2, 2, 2, 1)), [0.0, 1.0])
+    other.spec["parameters"]["mu"] = 1.0
+    with pytest.raises(InputError, match="differ in mu"):
+        fig1.load([few, other])
+
+
+def test_numbers_are_short() -> None:
+    assert [style.number(v) for v in (0, 10.101, 101.01, 303.0303, 1000)] == ["0", "10.1", "101", "303", "1000"]

@@ -1,0 +1,96 @@
+"""Small toy simulations, the engines that this machine has, and a program that pretends to be Julia."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stochastic_collapse import ToyConfig, load_toys
+
+from .helpers import availability, need
+
+FAKE = Path(__file__).with_name("fake_julia.py")
+
+NEURON = """
+name: neuron
+problem: {name: single-neuron, points: 8}
+dt: 0.01
+noise: [0.5, 2, 4]
+trajectories: 6
+snapshots: [0, 5, 20]
+"""
+WELL = """
+name: well
+problem: {name: quartic-well}
+dt: 0.01
+noise: [0.5, 2.5]
+trajectories: 6
+snapshots: [0, 5, 20]
+"""
+
+
+@pytest.fixture
+def julia() -> str:
+    """A real Julia."""
+    need("julia")
+    return str(availability()["julia"].details["executable"])
+
+
+def config_of(text: str, *overrides: str) -> ToyConfig:
+    (config,) = load_toys(None, [f"{k}={v}" for k, v in _pairs(text)] + list(overrides))
+    return config
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.strip().splitlines():
+        key, _, value = line.partition(": ")
+        yield key, value
+
+
+@pytest.fixture
+def neuron() -> Callable[..., ToyConfig]:
+    """Settings of a tiny single-neuron run with the given overrides."""
+    return functools.partial(config_of, NEURON)
+
+
+@pytest.fixture
+def well() -> Callable[..., ToyConfig]:
+    """Settings of a tiny quartic-well run with the given overrides."""
+    return functools.partial(config_of, WELL)
+
+
+@pytest.fixture
+def fake_julia(tmp_path: Path) -> Path:
+    """The program that pretends to be Julia."""
+    path = tmp_path / "fake" / "julia"
+    path.parent.mkdir()
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def start_sc() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start `sc simulate-toy` in a process; whatever is left of it afterwards is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(config: ToyConfig, *arguments: object, grace: float = 10.0) -> subprocess.Popen[str]:
+        overrides = [f"{key}={value}" for key, value in config.model_dump(mode="json").items()]
+        script = (
+            "import sys, stochastic_collapse.toys.engines.child as child; from stochastic_collapse import cli; "
+            f"child.GRACE = {grace}; sys.argv[0] = 'sc'; cli.main()"
+        )
+        command = [sys.executable, "-c", script, "simulate-toy", config.problem.name, *overrides, *map(str, arguments)]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
