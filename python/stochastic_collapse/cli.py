@@ -139,7 +139,7 @@ def analyze(
 
     \b
     Examples:
-        sc analyze runs/digits-mlp-36133dbee810 --every-checkpoint
+        sc analyze runs/digits-mlp-0e0b1270c3fa --every-checkpoint
         sc analyze --weights state_100000ba.pt --model vgg16
     """
     if bool(runs) == bool(weights) or bool(weights) != bool(model):

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from .config import NOT_IDENTIFYING, TrainConfig, dump_yaml, identity, load_config
@@ -26,6 +25,8 @@ from .errors import InputError, RunLocked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pandas as pd
 
 # Columns of the tables, and their types. A blank in metrics.csv means: not evaluated at this step.
 METRICS = {"step": int, "epoch": float, "lr": float, "train_loss": float, "eval_loss": float, "eval_accuracy": float}
@@ -194,6 +195,8 @@ class RunDirectory:
             table.to_csv(temporary, index=False)
 
     def _table(self, name: str, columns: Mapping[str, type]) -> pd.DataFrame:
+        import pandas as pd  # takes a third of a second, which not every command has to wait for
+
         path = self.path / name
         if not path.is_file():
             return pd.DataFrame(columns=list(columns)).astype(dict(columns))

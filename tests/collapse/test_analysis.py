@@ -79,6 +79,19 @@ def test_planted_collapse_is_found() -> None:
     assert row.effective_rank < 15
 
 
+def test_layers_side_by_side_are_measured_as_one_by_one() -> None:
+    torch.manual_seed(0)
+    model = build_model(VGG16Settings(name="vgg16", width=0.1), (3, 32, 32), 10)
+    threads = torch.get_num_threads()
+    tables = []
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        tables.append(measure_collapse(model))
+        assert torch.get_num_threads() == count
+    torch.set_num_threads(threads)
+    assert tables[0].equals(tables[1])
+
+
 def test_measuring_another_network_is_refused() -> None:
     with pytest.raises(InputError, match="Linear is not a built-in network"):
         measure_collapse(nn.Linear(2, 2))

@@ -125,6 +125,11 @@ def test_scale_and_order_do_not_matter() -> None:
     assert effective_rank(w[torch.randperm(40)]) == pytest.approx(effective_rank(w), rel=1e-9)
 
 
+def test_the_columns_may_come_in_blocks() -> None:
+    w = torch.randn(70, 30, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(gram(w[:, :7], w[:, 7:8], w[:, 8:]), w.double() @ w.double().T, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("w", [torch.ones(3), torch.ones(0, 3), torch.ones(2, 2, 2)])
 def test_wrong_shapes_are_refused(w: torch.Tensor) -> None:
     with pytest.raises(InputError, match=r"expected an \(n, d\) matrix"):

@@ -7,26 +7,29 @@ from torch import Tensor
 
 from ..errors import InputError
 
-_BLOCK = 64
+_ROWS = 64
 
 
-def gram(w: Tensor) -> Tensor:
-    """(n, n) matrix of the inner products of the rows of `w` (n, d), in float64 on the device of `w`.
+def gram(*blocks: Tensor) -> Tensor:
+    """(n, n) matrix of the inner products of the rows of W, in float64 on the device where W lies.
 
-    Double precision, because effective rank takes square roots of its eigenvalues: in single precision a layer of
-    rank one would seem to have hundreds of small singular values. Only the blocks on and below the diagonal are
-    computed. Raises `InputError` unless `w` has two dimensions, at least one row, and finite values.
+    W (n, d) is given whole, or as blocks of its columns, each (n, d_k). Double precision, because effective rank takes
+    square roots of its eigenvalues: in single precision a layer of rank one would seem to have hundreds of small
+    singular values. Only what is on and below the diagonal is computed. Raises `InputError` unless the blocks have two
+    dimensions, the same number of rows, at least one, and finite values.
     """
-    if w.ndim != 2 or w.shape[0] == 0:
-        raise InputError(
-            f"expected an (n, d) matrix with a row for each of n ≥ 1 neurons, found shape {tuple(w.shape)}"
-        )
-    w = w.detach().to(torch.float64)
-    n = w.shape[0]
-    g = w.new_zeros(n, n)
-    for start in range(0, n, _BLOCK):
-        stop = min(start + _BLOCK, n)
-        g[start:stop, :stop] = w[start:stop] @ w[:stop].T
+    n = blocks[0].shape[0]
+    for block in blocks:
+        if block.ndim != 2 or block.shape[0] != n or n == 0:
+            raise InputError(
+                f"expected an (n, d) matrix with a row for each of n ≥ 1 neurons, found shape {tuple(block.shape)}"
+            )
+    g = blocks[0].new_zeros(n, n, dtype=torch.float64)
+    for block in blocks:
+        w = block.detach().to(torch.float64)
+        for start in range(0, n, _ROWS):
+            stop = min(start + _ROWS, n)
+            g[start:stop, :stop].addmm_(w[start:stop], w[:stop].T)
     g = g.tril() + g.tril(-1).T
     if not torch.isfinite(g.diagonal()).all():
         raise InputError("these weights hold NaN or infinite values, so their collapse cannot be measured")
