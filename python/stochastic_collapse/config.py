@@ -411,7 +411,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     """Set one dotted key in nested `values`."""
     key, sign, text = override.partition("=")
     if not sign or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", key):
-        raise InputError(f"override {override!r}: expected key.sub=value, such as optimizer.lr=0.1")
+        hint = "; a settings file goes after -f" if override.endswith((".yaml", ".yml")) else ""
+        raise InputError(f"override {override!r}: expected key.sub=value, such as optimizer.lr=0.1{hint}")
     try:
         value = YAML(typ="safe", pure=True).load(text)
     except YAMLError:
@@ -452,6 +453,9 @@ def _explain(kind: type[Settings], mistake: Any, written: Written, homes: Mappin
             return f"{place}{dotted}.name: expected one of {', '.join(valid)}, found {tag!r}{hint}"
         case "model_type" | "model_attributes_type" if parent.model_fields[str(keys[-1])].discriminator:
             return f"{place}{dotted}: expected settings such as {dotted}.name={_tags(parent, keys[-1])[0]}{found}"
+        case "string_pattern_mismatch":
+            meaning = " ".join((parent.model_fields[str(keys[-1])].description or mistake["msg"]).split())
+            return f"{place}{dotted}: {mistake['input']!r} is not valid; {meaning}"
         case "value_error":
             return f"{place}{dotted}{': ' if dotted else ''}{mistake['ctx']['error']}"
         case _:
