@@ -22,12 +22,13 @@ function simulate_level(problem::Problem, form::Form, spec::Spec, level::Int, mo
             end
         catch error
             stop!(monitor)
-            return error isa InterruptException ? nothing : CapturedException(error, catch_backtrace())
+            return error isa InterruptException ? nothing : (error, catch_backtrace())
         end
     end
     tasks = [Threads.@spawn work() for _ in 1:min(Threads.nthreads(), length(blocks))]
     failures = filter(!isnothing, [await(task, monitor) for task in tasks])
-    isempty(failures) || throw(first(failures))
+    # Only here, on one thread: looking up the stacks of two exceptions at once can crash Julia 1.5.
+    isempty(failures) || throw(CapturedException(first(failures)...))
     monitor.stopped[] ? nothing : states
 end
 
