@@ -76,11 +76,11 @@ def remove_left_overs(*folders: Path) -> None:
             left_over.unlink(missing_ok=True)
 
 
-def refuse_foreign(folder: Path) -> None:
-    """Raise `InputError` where `folder`, meant for a new run, already holds something else."""
+def refuse_foreign(folder: Path, ours: Sequence[str] = (".lock",)) -> None:
+    """Raise `InputError` where `folder`, meant for a new run, already holds something else than the files `ours`."""
     if not folder.is_dir():
         return
-    foreign = sorted(p.name for p in folder.iterdir() if p.name != ".lock" and not p.name.endswith(_TEMPORARY))
+    foreign = sorted(p.name for p in folder.iterdir() if p.name not in ours and not p.name.endswith(_TEMPORARY))
     if foreign:
         raise InputError(f"{folder}: is not empty and holds no run ({', '.join(foreign[:3])}, …); choose another --out")
 

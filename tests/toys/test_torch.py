@@ -236,7 +236,7 @@ for path in sys.argv[1:]:
     directory = ToyDirectory(Path(path))
     run = torch_._Run(directory, directory.spec(), lambda progress: None, print, lambda: False)
     torch_._on_cuda(run, device="cpu")
-    run.finish({"engine": "torch"}, 0.0)
+    run.finish({"engine": "torch"})
 """
 
 

@@ -12,6 +12,7 @@ import tomlkit
 from stochastic_collapse import ToyConfig, ToyRun, load_toy, simulate_toy
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.toys import ToyDirectory
+from stochastic_collapse.toys.engines import TorchEngine
 from stochastic_collapse.toys.problems import data_of, spec_of
 
 Make = Callable[..., ToyConfig]
@@ -114,3 +115,24 @@ def test_arrays_must_fit_the_spec(finished: ToyRun) -> None:
 def test_no_run_at_all(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no toy run here"):
         load_toy(tmp_path / "nowhere")
+
+
+def test_a_directory_of_other_things_is_not_touched(neuron: Make, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "work").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"is not empty and holds no run \(work, …\)"):
+        simulate_toy(neuron(), "torch", out=home)
+    assert not (home / "spec.toml").exists()
+    (home / "work").rmdir()
+    (home / "x.npy").touch()  # of a call that was killed before it wrote spec.toml
+    assert simulate_toy(neuron(), "torch", out=home).state.shape == (3, 3, 6, 2)
+
+
+def test_seconds_are_those_of_all_calls(neuron: Make, tmp_path: Path) -> None:
+    directory = ToyDirectory(tmp_path / "run")
+    directory.prepare(neuron())
+    directory.write_stream("torch cpu")
+    directory.write_seconds(1000.0)
+    if TorchEngine().stream != "torch cpu":
+        pytest.skip("the torch engine runs on a GPU here")
+    assert simulate_toy(neuron(), "torch", out=directory.path).provenance["seconds"] > 1000

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from tomlkit.exceptions import TOMLKitError
 
 from ..errors import InputError, RunLocked
-from ..runs import remove_left_overs, runs_root, write_atomically
+from ..runs import refuse_foreign, remove_left_overs, runs_root, write_atomically
 from .problems import Array, ToyConfig, data_of, spec_of, toy_identity
 
 ENGINE_LOCK = ".engine.lock"
@@ -110,6 +110,8 @@ class ToyDirectory:
                     f"{self}: holds another simulation (differs in {', '.join(differing)}); choose another --out"
                 )
             return
+        # A call that was killed here may have left the data, since spec.toml comes last.
+        refuse_foreign(self.path, (".lock", ENGINE_LOCK, *(f"{name}.npy" for name in data)))
         for name, values in data.items():
             self.write_array(f"{name}.npy", values)
         self._write_toml("spec.toml", spec)
@@ -187,6 +189,15 @@ class ToyDirectory:
         """Note whose random numbers the noise levels are made of."""
         with write_atomically(self.levels / "stream") as temporary:
             temporary.write_text(stream)
+
+    def seconds(self) -> float:
+        """Seconds spent on the noise levels in `levels`, over all calls; both engines keep them in the same file."""
+        file = self.levels / "seconds"
+        return float(file.read_text()) if file.is_file() else 0.0
+
+    def write_seconds(self, seconds: float) -> None:
+        with write_atomically(self.levels / "seconds") as temporary:
+            temporary.write_text(str(seconds))
 
     def write_array(self, name: str, values: Array) -> None:
         with write_atomically(self._file(name)) as temporary, temporary.open("wb") as file:

@@ -76,12 +76,11 @@ class TorchEngine:
             known = ", ".join(_ACTIVATIONS)
             raise InputError(f"engine torch: activation {activation!r} is not among {known}; use a Julia engine")
         simulate = _on_cuda if state.details["device"] == "cuda" else _on_cpu
-        started = time.perf_counter()
         with stop_signals() as stopped:
             run = _Run(directory, spec, on_progress, report, stopped)
             directory.write_stream(self.stream)
             simulate(run)
-        run.finish({"engine": self.name, **state.details}, time.perf_counter() - started)
+        run.finish({"engine": self.name, **state.details})
 
 
 def _device() -> tuple[str, str]:
@@ -120,6 +119,7 @@ class _Run:
         self.dimension = 1 if spec["problem"] == "quartic-well" else 2
         self.steps_of_level = self.trajectories * self.snapshots[-1]
         self._lock = threading.Lock()
+        self._seconds_before, self._started = directory.seconds(), time.perf_counter()
         self._levels_done = directory.levels_done()
         self._steps_done = self._levels_done * self.steps_of_level
 
@@ -140,6 +140,11 @@ class _Run:
         """The stream of random numbers of a block of trajectories of a noise level."""
         seed = np.random.SeedSequence(self.spec["seed"], spawn_key=(level, block))
         return np.random.Generator(np.random.SFC64(seed))
+
+    @property
+    def seconds(self) -> float:
+        """Spent on this run so far, over all calls."""
+        return self._seconds_before + time.perf_counter() - self._started
 
     def count(self, steps: int) -> None:
         """So many more steps of single trajectories are done; from any thread."""
@@ -164,6 +169,7 @@ class _Run:
             self.directory.write_array(f"levels/{self.directory.level(k).name}", state)
         with self._lock:
             self._levels_done = self.directory.levels_done()
+            self.directory.write_seconds(self.seconds)
 
     def interrupted(self) -> Interrupted:
         done = self.directory.levels_done()
@@ -171,7 +177,7 @@ class _Run:
             f"{self.directory}: interrupted, {done} noise levels are finished; the same command continues"
         )
 
-    def finish(self, provenance: dict[str, Any], seconds: float) -> None:
+    def finish(self, provenance: dict[str, Any]) -> None:
         """Write the results, state.npy last."""
         spec = self.spec
         self.directory.write_array("time.npy", np.asarray(self.snapshots) * spec["dt"])
@@ -182,7 +188,7 @@ class _Run:
                 "python": platform.python_version(),
                 "package": __version__,
                 "cpu": _cpu_name(),
-                "seconds": seconds,
+                "seconds": self.seconds,
                 "steps": len(self.noise) * self.steps_of_level,
                 "inputs": spec,
             }
