@@ -32,8 +32,8 @@ from stochastic_collapse.data.loader import Batch
 from stochastic_collapse.models import build_model
 from stochastic_collapse.runs import RunDirectory
 from stochastic_collapse.training.execution import Execution, resolve
-from stochastic_collapse.training.loop import Run
 from stochastic_collapse.training.losses import LOSSES
+from stochastic_collapse.training.run import Run
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def plain_loop(
 def our_loop(config: TrainConfig, dataset: Dataset) -> tuple[Callable[[], None], Execution]:
     """A function that takes one step of ours, and how it runs."""
     run = Run(config, RunDirectory(Path("unused")), dataset, resolve(config), print)
-    return lambda: run.take_step(run.loader.next(), 1e-3), run.execution
+    return lambda: run.take_step(1e-3), run.execution
 
 
 def seconds_per_step(step: Callable[[], object], steps: int, device: torch.device) -> float:

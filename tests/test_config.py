@@ -135,6 +135,6 @@ def test_replicates_have_their_own_seeds(tiny_file: Path) -> None:
 def test_schema_describes_every_setting() -> None:
     schema = json_schema()
     json.dumps(schema)
-    assert set(schema["properties"]) == set(TrainConfig.model_fields)
+    assert set(schema["properties"]) == {field.alias or name for name, field in TrainConfig.model_fields.items()}
     for definition in schema["$defs"].values():
         assert definition["additionalProperties"] is False

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .collapse import measure_collapse
     from .config import TrainConfig, load_config
     from .toys import ToyConfig, ToyRun, load_toy, load_toys, simulate_toy
-    from .training import TrainResult, train
+    from .training import TrainResult, finetune, train, train_replicates
 
 from .resources import shipped
 
@@ -24,7 +24,9 @@ __path__.append(str(shipped("figures").parent))
 _HOME = {
     "TrainConfig": "config",
     "load_config": "config",
+    "finetune": "training",
     "train": "training",
+    "train_replicates": "training",
     "TrainResult": "training",
     "measure_collapse": "collapse",
     "ToyConfig": "toys",
@@ -39,12 +41,14 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "__version__",
+    "finetune",
     "load_config",
     "load_toy",
     "load_toys",
     "measure_collapse",
     "simulate_toy",
     "train",
+    "train_replicates",
 ]
 
 

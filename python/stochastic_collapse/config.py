@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -27,7 +28,9 @@ from .resources import shipped
 class Settings(BaseModel):
     """Base of all settings: immutable, no unknown keys, no NaN or infinity."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, serialize_by_alias=True
+    )
 
 
 Positive = Annotated[int, Field(ge=1)]
@@ -209,6 +212,27 @@ class CollapseSettings(Settings):
     """Measure at step 0, every so many steps, and at the end; 0: only at the end."""
 
 
+class OriginSettings(Settings):
+    """Where fine-tuning takes its weights from: a checkpoint of a run, or a file of weights."""
+
+    run: str | None = None
+    """A run directory; or an experiment's, and then replicate k starts from its replicate k."""
+    step: Count | None = None
+    """With run: which checkpoint; null: the last."""
+    weights: str | None = None
+    """A file of weights instead of a run: a checkpoint or a bare state dict."""
+    identity: str | None = None
+    """Filled in by the toolkit: what the origin is, wherever it lies; the run's identity, or the file's SHA-256."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> OriginSettings:
+        if (self.run is None) == (self.weights is None):
+            raise ValueError("expected either run (and step), or weights")
+        if self.weights is not None and self.step is not None:
+            raise ValueError("step goes with run; a file of weights has one state")
+        return self
+
+
 # --- a training run -------------------------------------------------------------------------------------------------
 
 
@@ -228,6 +252,8 @@ class TrainConfig(Settings):
     max_steps: Positive
     """Optimization steps in all."""
     optimizer: OptimizerSettings
+    origin: Annotated[OriginSettings | None, Field(alias="from")] = None
+    """Fine-tuning: the weights to start from; null: freshly initialized ones."""
     schedule: ScheduleSettings = ConstantSchedule(name="constant")
     loss: Literal["cross_entropy", "mse", "bce"] = "cross_entropy"
     """mse and bce compare with one-hot targets and average over batch and classes."""
@@ -258,6 +284,11 @@ class TrainConfig(Settings):
         return self
 
     @property
+    def stackable(self) -> bool:
+        """Whether replicates train as one batched program (`training.stack`): networks small enough to gain by it."""
+        return self.model.name == "mlp" and self.optimizer.gradient_clip is None
+
+    @property
     def replicate_seed(self) -> int:
         """The seed of this replicate, seed·(replicate + 1)."""
         return self.seed * (self.replicate + 1)
@@ -275,9 +306,13 @@ def identity(config: TrainConfig) -> str:
     """First 12 hexadecimal digits of the SHA-256 of the identifying settings.
 
     Settings at their default are left out, so that a later version that adds a setting still finds earlier runs. A
-    default, once released, therefore never changes its meaning.
+    default, once released, therefore never changes its meaning. Of an origin it counts what it is, not where it lies:
+    `from.identity` and `from.step` must have been filled in (`training.origin.located`).
     """
-    settings = config.model_dump(mode="json", exclude_defaults=True, exclude=set(NOT_IDENTIFYING))
+    hidden: dict[str, Any] = dict.fromkeys(NOT_IDENTIFYING, True)
+    settings = config.model_dump(
+        mode="json", exclude_defaults=True, exclude={**hidden, "origin": {"run": True, "weights": True}}
+    )
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -438,7 +473,7 @@ def _explain(kind: type[Settings], mistake: Any, written: Written, homes: Mappin
     found = "" if isinstance(mistake["input"], Mapping) else f", found {mistake['input']!r}"
     match mistake["type"]:
         case "extra_forbidden":
-            valid = list(parent.model_fields)
+            valid = list(_fields(parent))
             near = difflib.get_close_matches(str(keys[-1]), valid, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             return f"{place}{dotted}: unknown setting{hint} (valid here: {', '.join(valid)})"
@@ -451,10 +486,14 @@ def _explain(kind: type[Settings], mistake: Any, written: Written, homes: Mappin
             near = difflib.get_close_matches(tag, valid, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             return f"{place}{dotted}.name: expected one of {', '.join(valid)}, found {tag!r}{hint}"
-        case "model_type" | "model_attributes_type" if parent.model_fields[str(keys[-1])].discriminator:
+        case "model_type" | "model_attributes_type" if _fields(parent)[str(keys[-1])].discriminator:
             return f"{place}{dotted}: expected settings such as {dotted}.name={_tags(parent, keys[-1])[0]}{found}"
+        case "model_type" | "model_attributes_type":
+            field = _fields(parent)[str(keys[-1])]
+            member = next(m for m in get_args(field.annotation) or (field.annotation,) if _is_settings(m))
+            return f"{place}{dotted}: expected settings such as {dotted}.{next(iter(_fields(member)))}=…{found}"
         case "string_pattern_mismatch":
-            meaning = " ".join((parent.model_fields[str(keys[-1])].description or mistake["msg"]).split())
+            meaning = " ".join((_fields(parent)[str(keys[-1])].description or mistake["msg"]).split())
             return f"{place}{dotted}: {mistake['input']!r} is not valid; {meaning}"
         case "value_error":
             return f"{place}{dotted}{': ' if dotted else ''}{mistake['ctx']['error']}"
@@ -470,7 +509,7 @@ def _resolve(kind: type[Settings], location: tuple[int | str, ...]) -> tuple[lis
     while parts:
         part = parts.pop(0)
         keys.append(part)
-        field = kind.model_fields.get(str(part))
+        field = _fields(kind).get(str(part))
         if field is None or not parts:
             break
         members = [m for m in get_args(field.annotation) or (field.annotation,) if _is_settings(m)]
@@ -482,6 +521,11 @@ def _resolve(kind: type[Settings], location: tuple[int | str, ...]) -> tuple[lis
             keys.extend(p for p in parts if isinstance(p, int))
             break
     return keys, kind
+
+
+def _fields(kind: type[Settings]) -> dict[str, FieldInfo]:
+    """The fields by the names that users write."""
+    return {field.alias or name: field for name, field in kind.model_fields.items()}
 
 
 def _is_settings(candidate: Any) -> bool:

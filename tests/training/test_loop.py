@@ -17,7 +17,7 @@ from stochastic_collapse import train
 from stochastic_collapse.config import TrainConfig
 from stochastic_collapse.errors import InputError, Interrupted, TrainingDiverged
 from stochastic_collapse.runs import RunDirectory
-from stochastic_collapse.training import loop
+from stochastic_collapse.training.run import Run
 from stochastic_collapse.training.step import TrainingStep
 
 Tiny = Callable[..., TrainConfig]
@@ -158,14 +158,14 @@ def test_batches_of_any_size_continue_exactly(tiny: Tiny, tmp_path: Path, monkey
 def test_an_interruption_before_the_first_step_measures_step_0_once(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = loop.Run.go
+    original = Run.begin
 
-    def interrupted(self: loop.Run, stopped: Callable[[], bool]) -> None:
+    def interrupted(self: Run) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        original(self, stopped)
+        original(self)
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop.Run, "go", interrupted)
+        patched.setattr(Run, "begin", interrupted)
         with pytest.raises(Interrupted, match="at step 0 of 40"):
             train(tiny())
     result = train(tiny())

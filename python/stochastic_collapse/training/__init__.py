@@ -1,5 +1,5 @@
 """Training: settings in, a run directory out."""
 
-from .loop import TrainResult, train
+from .loop import TrainResult, finetune, train, train_replicates
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["TrainResult", "finetune", "train", "train_replicates"]

@@ -35,7 +35,8 @@ def save_checkpoint(
         "format": FORMAT,
         "step": step,
         "seconds": seconds,
-        "model": model.state_dict(),
+        # Clones, since of a tensor that is part of a larger one, as in a stack, torch.save writes all of the larger.
+        "model": {name: value.clone() for name, value in model.state_dict().items()},
         "optimizer": optimizer.state_dict(),
         "schedule": {"step": step, "lr": lr},
         "generators": generators,

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import math
-import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
-from .. import __version__
-from ..collapse import measure_layers
 from ..config import TrainConfig, identity
 from ..data.datasets import Dataset, load_dataset
-from ..data.loader import BatchLoader, EvaluationBatches
-from ..errors import InputError, Interrupted, TrainingDiverged
+from ..errors import InputError, Interrupted, StochasticCollapseError, TrainingDiverged
 from ..interruption import stop_signals
-from ..models import build_model, layers_of
-from ..runs import METRICS, RunDirectory, refuse_foreign
+from ..runs import RunDirectory, refuse_foreign
 from ..terminal import steps_bar
-from .checkpoint import load_checkpoint, save_checkpoint
-from .execution import Execution, resolve, single_threaded_if_small
-from .losses import LOSSES
-from .schedule import learning_rate
-from .step import TrainingStep, evaluate, make_optimizer
-
-Report = Callable[[str], None]
-"""Called with one line of news for the user."""
+from .execution import resolve
+from .origin import located
+from .run import Report, Run
+from .stack import StackedStep
 
 
 @dataclass(frozen=True)
@@ -81,24 +70,148 @@ def train(config: TrainConfig, *, out: str | Path | None = None, report: Report 
     ends bit for bit as an uninterrupted one. `out` is a directory for this run in place of
     ``$SC_RUNS/<name>-<hash>/replicate_<k>``. While training, Ctrl-C and SIGTERM save a checkpoint and raise
     `Interrupted`. Raises `TrainingDiverged` when the loss stops being finite, `InputError` for settings that this
-    machine or the data cannot serve, and `RunLocked` where another process trains in the same directory.
+    machine, the data or the origin cannot serve, and `RunLocked` where another process trains in the same directory.
     """
+    config = located(config)
     directory = RunDirectory(Path(out)) if out is not None else RunDirectory.of(config)
-    report = report or (lambda line: None)
-    execution = resolve(config)
-    if _is_finished(directory, config, report):
-        return _result(directory, already_finished=True)
-    dataset = load_dataset(config.data)
-    with stop_signals() as stopped, torch.random.fork_rng(devices=execution.cuda_devices):
-        # Made before the directory is, so that bad input leaves nothing behind.
-        run = Run(config, directory, dataset, execution, report)
-        with directory.lock():
-            if _is_finished(directory, config, report):  # by another process since we looked
-                return _result(directory, already_finished=True)
-            if not directory.exists:
-                directory.write_config(config)
-            run.go(stopped)
-    return _result(directory, already_finished=False)
+    [outcome] = _train_all([(config, directory)], report or (lambda line: None))
+    if isinstance(outcome, StochasticCollapseError):
+        raise outcome
+    return outcome
+
+
+def finetune(config: TrainConfig, *, out: str | Path | None = None, report: Report | None = None) -> TrainResult:
+    """Train on from another run's checkpoint or a file of weights, ``from`` in the settings; see `train`.
+
+    Only the weights are taken over: momenta start at zero, the steps at 0. The run is one of its own, and its identity
+    includes its origin. Raises `InputError` also where the settings name no origin.
+    """
+    if config.origin is None:
+        raise InputError(f"{config.name}: fine-tuning needs an origin: from.run=RUN from.step=N, or from.weights=FILE")
+    return train(config, out=out, report=report)
+
+
+def train_replicates(config: TrainConfig, count: int, *, report: Report | None = None) -> list[TrainResult]:
+    """Train the replicates 0 … `count` − 1 of one network, and return how each ended; see `train`.
+
+    Small networks train together as one batched program (`stack`), which leaves each replicate as it is alone but for
+    rounding; others one after another. A replicate that fails does not stop the others; the errors are raised when all
+    have ended.
+    """
+    configs = [located(config.model_copy(update={"replicate": k})) for k in range(count)]
+    outcomes = _train_all([(c, RunDirectory.of(c)) for c in configs], report or (lambda line: None))
+    errors = [outcome for outcome in outcomes if isinstance(outcome, StochasticCollapseError)]
+    if errors:
+        raise type(errors[0])("\n".join(str(error) for error in errors)) from errors[0]
+    return [outcome for outcome in outcomes if isinstance(outcome, TrainResult)]
+
+
+Outcome = TrainResult | StochasticCollapseError
+
+
+def _train_all(wanted: Sequence[tuple[TrainConfig, RunDirectory]], report: Report) -> list[Outcome]:
+    """Train what is not finished of the replicates of one network, and say how each ended."""
+    together = [wanted] if wanted[0][0].stackable else [[one] for one in wanted]
+    return [outcome for part in together for outcome in _train_part(part, report)]
+
+
+def _train_part(wanted: Sequence[tuple[TrainConfig, RunDirectory]], report: Report) -> list[Outcome]:
+    """`_train_all` for those whose networks are all made first."""
+    execution = resolve(wanted[0][0])
+    errors: dict[Path, StochasticCollapseError] = {}
+    runs: list[Run] = []
+    dataset: Dataset | None = None
+    with stop_signals() as stopped, torch.random.fork_rng(devices=execution.cuda_devices), ExitStack() as locks:
+        for config, directory in wanted:
+            try:
+                if not _is_finished(directory, config, report):
+                    dataset = dataset or load_dataset(config.data)
+                    # Made before the directory is, so that bad input leaves nothing behind.
+                    run = Run(config, directory, dataset, execution, report)
+                    locks.enter_context(directory.lock())
+                    if not _is_finished(directory, config, report):  # by another process since we looked
+                        if not directory.exists:
+                            directory.write_config(config)
+                        run.resume()
+                        runs.append(run)
+            except StochasticCollapseError as error:
+                errors[directory.path] = error
+        for group in _groups(runs):
+            errors |= _go(group, stopped)
+    trained = {run.directory.path for run in runs}
+    return [
+        errors.get(directory.path) or _result(directory, already_finished=directory.path not in trained)
+        for _, directory in wanted
+    ]
+
+
+def _groups(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs that can go together: those at the same step."""
+    groups: dict[int, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.step, []).append(run)
+    return list(groups.values())
+
+
+def _go(runs: Sequence[Run], stopped: Callable[[], bool]) -> dict[Path, StochasticCollapseError]:
+    """Train runs that are at the same step to the end or to an interruption; the errors of those that diverged."""
+    errors: dict[Path, StochasticCollapseError] = {}
+    config, step, lr = runs[0].config, runs[0].step, runs[0].lr
+
+    def alive() -> list[Run]:
+        return [run for run in runs if run.directory.path not in errors]
+
+    def each(act: Callable[[Run], None]) -> None:
+        """A run that diverges leaves the others alone."""
+        for run in alive():
+            try:
+                act(run)
+            except TrainingDiverged as error:
+                errors[run.directory.path] = error
+
+    with runs[0].execution.active(), steps_bar() as bar:
+        each(Run.begin)
+        try:
+            stack = StackedStep(runs) if len(runs) > 1 else None
+            take_step = stack or runs[0].take_step
+            first, began = step, time.perf_counter()
+            task = bar.add_task(config.name, total=config.max_steps, completed=step, report="")
+            while step < config.max_steps and alive() and not stopped():
+                take_step(lr(step))
+                step += 1
+                for run in runs:
+                    run.step = step
+                if stack is not None and runs[0].due(config.checkpoint_every):
+                    stack.before_saving()
+                each(Run.after_step)
+                if runs[0].due(config.log_every):
+                    rate = (step - first) / (time.perf_counter() - began)
+                    bar.update(task, completed=step, report=f"{runs[0].news()}{rate:.0f} steps/s")
+            if step < config.max_steps and alive():
+                if stack is not None:
+                    stack.before_saving()
+                each(Run.save)
+                each(lambda run: run.write_status("interrupted"))
+                raise Interrupted(_interrupted(alive()))
+        except Interrupted:
+            raise
+        except KeyboardInterrupt:  # the second Ctrl-C: no time for a checkpoint
+            each(lambda run: run.write_status("interrupted"))
+            raise
+        except Exception as error:
+            message = f"{type(error).__name__}: {error}"
+            each(lambda run: run.write_status("failed", message=message))
+            raise
+        each(lambda run: run.write_status("finished"))
+    return errors
+
+
+def _interrupted(runs: Sequence[Run]) -> str:
+    where = ", ".join(str(run.directory) for run in runs)
+    return (
+        f"{where}: interrupted at step {runs[0].step} of {runs[0].config.max_steps} and saved; "
+        "the same command continues"
+    )
 
 
 def _is_finished(directory: RunDirectory, config: TrainConfig, report: Report) -> bool:
@@ -137,193 +250,3 @@ def _result(directory: RunDirectory, *, already_finished: bool) -> TrainResult:
         collapse=collapse[collapse["step"] == status["step"]].reset_index(drop=True),
         already_finished=already_finished,
     )
-
-
-class Run:
-    """The state of a run while it trains; making it touches nothing on disk."""
-
-    def __init__(
-        self, config: TrainConfig, directory: RunDirectory, dataset: Dataset, execution: Execution, report: Report
-    ) -> None:
-        self.config, self.directory, self.report = config, directory, report
-        seeds = np.random.SeedSequence(config.replicate_seed).generate_state(3, np.uint64).tolist()
-        torch.manual_seed(seeds[0])
-        self.model = build_model(config.model, dataset.image_shape, dataset.num_classes)  # on the CPU: same everywhere
-        execution = single_threaded_if_small(execution, config, self.model)
-        self.execution = execution
-        self.model.to(execution.device, memory_format=execution.memory_format)  # type: ignore[call-overload]
-        torch.manual_seed(seeds[1])  # dropout
-        self.optimizer = make_optimizer(config.optimizer, self.model, capturable=execution.cuda_graphs)
-        self.loader = BatchLoader(
-            dataset,
-            config.batch_size,
-            seed=seeds[2],
-            device=execution.device,
-            crop_padding=getattr(config.data, "crop_padding", 0),
-            flip=getattr(config.data, "flip", False),
-            label_noise=config.data.label_noise,
-            target_noise=config.data.target_noise,
-            memory_format=execution.memory_format,
-        )
-        self.loss = LOSSES[config.loss]
-        self.take_step = TrainingStep(
-            cast(nn.Module, torch.compile(self.model)) if execution.compile else self.model,
-            self.optimizer,
-            self.loss,
-            autocast=execution.autocast,
-            gradient_clip=config.optimizer.gradient_clip,
-            cuda_graph=execution.cuda_graphs,
-        )
-        self.test = EvaluationBatches(
-            dataset, dataset.test, device=execution.device, memory_format=execution.memory_format
-        )
-        self.layers = layers_of(self.model)
-        self.step, self.seconds_before, self.started = 0, 0.0, time.perf_counter()
-        self.metrics: list[dict[str, Any]] = []
-        self.collapse: list[pd.DataFrame] = []
-
-    @property
-    def seconds(self) -> float:
-        return self.seconds_before + time.perf_counter() - self.started
-
-    def go(self, stopped: Callable[[], bool]) -> None:
-        """Train to the end, or to an interruption."""
-        config = self.config
-        with self.execution.active():
-            self._resume()
-            self._write_status("running")
-            try:
-                with steps_bar() as bar:
-                    task = bar.add_task(config.name, total=config.max_steps, completed=self.step, report="")
-                    first, began = self.step, time.perf_counter()
-                    if self.step == 0 and config.collapse.every and not self.collapse:
-                        self._measure()
-                    while self.step < config.max_steps and not stopped():
-                        self.take_step(self.loader.next(), self._lr(self.step))
-                        self.step += 1
-                        if self._due(config.log_every) or self._due(config.eval_every):
-                            self._log()
-                            rate = (self.step - first) / (time.perf_counter() - began)
-                            bar.update(task, completed=self.step, report=_news(self.metrics, rate))
-                        if self._due(config.collapse.every):
-                            self._measure()
-                        if self._due(config.checkpoint_every):
-                            self._save()
-                if self.step < config.max_steps:
-                    self._interrupted()
-            except (TrainingDiverged, Interrupted):
-                raise
-            except KeyboardInterrupt:  # the second Ctrl-C: no time for a checkpoint
-                self._write_status("interrupted")
-                raise
-            except Exception as error:
-                self._write_status("failed", message=f"{type(error).__name__}: {error}")
-                raise
-            self._write_status("finished")
-
-    # --- what happens at some steps ---
-
-    def _due(self, every: int) -> bool:
-        return self.step == self.config.max_steps or (every > 0 and self.step % every == 0)
-
-    def _lr(self, step: int) -> float:
-        return learning_rate(self.config.schedule, self.config.optimizer.lr, step, self.config.max_steps)
-
-    def _log(self) -> None:
-        """Append a row to the metrics; the only place where the loop waits for the device."""
-        since = self.metrics[-1]["step"] if self.metrics else 0
-        loss = self.take_step.loss_sum.item() / (self.step - since)
-        if not math.isfinite(loss):
-            self._diverged(f"the training loss became {loss} between steps {since} and {self.step}")
-        self.take_step.loss_sum.zero_()
-        row: dict[str, Any] = {
-            "step": self.step,
-            "epoch": self.step / self.loader.steps_per_epoch,
-            "lr": self._lr(self.step - 1),
-            "train_loss": loss,
-            "eval_loss": None,
-            "eval_accuracy": None,
-        }
-        if self._due(self.config.eval_every):
-            row["eval_loss"], row["eval_accuracy"] = evaluate(self.model, self.test, self.loss, self.execution.autocast)
-        self.metrics.append(row)
-        if self._due(self.config.eval_every):  # for those who watch the run
-            self._write_tables()
-            self._write_status("running")
-
-    def _measure(self) -> None:
-        self._check_finite()
-        self.collapse.append(measure_layers(dict(self.model.named_parameters()), self.layers, self.step))
-
-    def _save(self) -> None:
-        """Tables first, then the checkpoint, so that on disk a checkpoint's tables are never behind it."""
-        self._check_finite()
-        self._write_tables()
-        save_checkpoint(
-            self.directory.checkpoint(self.step),
-            step=self.step,
-            seconds=self.seconds,
-            model=self.model,
-            optimizer=self.optimizer,
-            loader=self.loader,
-            loss_sum=self.take_step.loss_sum,
-            lr=self._lr(max(0, self.step - 1)),
-        )
-        self._write_status("running")
-
-    def _resume(self) -> None:
-        """Continue at the last checkpoint, if there is one."""
-        checkpoints = self.directory.checkpoints()
-        if not checkpoints:
-            return
-        step, path = max(checkpoints.items())
-        content = load_checkpoint(
-            path, model=self.model, optimizer=self.optimizer, loader=self.loader, loss_sum=self.take_step.loss_sum
-        )
-        self.step, self.seconds_before = step, content["seconds"]
-        # Rows written after the checkpoint will be written again.
-        metrics = self.directory.metrics()
-        self.metrics = metrics[metrics["step"] <= step].to_dict("records")
-        collapse = self.directory.collapse()
-        self.collapse = [collapse[collapse["step"] <= step]]
-        self.report(f"{self.directory}: continues at step {step} of {self.config.max_steps}")
-
-    def _write_tables(self) -> None:
-        self.directory.write_metrics(pd.DataFrame(self.metrics, columns=list(METRICS)))
-        if self.collapse:
-            self.directory.write_collapse(pd.concat(self.collapse, ignore_index=True))
-
-    def _write_status(self, state: Any, **details: Any) -> None:
-        versions = {"stochastic_collapse": __version__, "torch": torch.__version__, "python": platform.python_version()}
-        execution = self.execution.describe()
-        self.directory.write_status(state, self.step, self.seconds, **details, versions=versions, execution=execution)
-
-    def _interrupted(self) -> None:
-        self._save()
-        self._write_status("interrupted")
-        raise Interrupted(
-            f"{self.directory}: interrupted at step {self.step} of {self.config.max_steps} and saved; "
-            "the same command continues"
-        )
-
-    def _check_finite(self) -> None:
-        """Stop here, before weights that are not finite reach a checkpoint or a measurement."""
-        if not (self.take_step.loss_sum.isfinite() and all(p.isfinite().all() for p in self.model.parameters())):
-            self._diverged(f"the weights stopped being finite at or before step {self.step}")
-
-    def _diverged(self, what: str) -> None:
-        self._write_tables()
-        self._write_status("diverged", message=what)
-        last = max(self.directory.checkpoints(), default=None)
-        kept = f"the checkpoint of step {last} is kept" if last is not None else "no checkpoint had been written"
-        raise TrainingDiverged(f"{self.directory}: diverged: {what}; {kept}. Try a lower optimizer.lr")
-
-
-def _news(metrics: list[dict[str, Any]], rate: float) -> str:
-    """What the progress bar says."""
-    accuracy = next((f"acc {row['eval_accuracy']:.1%} " for row in reversed(metrics) if _evaluated(row)), "")
-    return f"loss {metrics[-1]['train_loss']:.4f} {accuracy}{rate:.0f} steps/s"
-
-
-def _evaluated(row: dict[str, Any]) -> bool:
-    return bool(pd.notna(row["eval_accuracy"]))

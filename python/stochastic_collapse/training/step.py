@@ -56,7 +56,8 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 class TrainingStep:
     """Forward pass, loss, backward pass and update for one batch; sums up the losses on the device.
 
-    Calling it never waits for the device. `loss_sum` is a scalar tensor that grows by the step's loss.
+    Calling it never waits for the device. `loss_sum` grows by the step's loss: a scalar, or one number for each of a
+    stack of networks.
     """
 
     def __init__(
@@ -68,12 +69,13 @@ class TrainingStep:
         autocast: Autocast,
         gradient_clip: float | None,
         cuda_graph: bool,
+        loss_sum: Tensor,
     ) -> None:
         self._model, self._optimizer, self._loss = model, optimizer, loss
         self._autocast = autocast
         self._gradient_clip = gradient_clip
         self._parameters = [p for p in model.parameters() if p.requires_grad]
-        self.loss_sum = torch.zeros((), device=self._parameters[0].device)
+        self._loss_sum = loss_sum
         self._eager_steps_left = _STEPS_BEFORE_CAPTURE if cuda_graph else None
         self._graph: torch.cuda.CUDAGraph | None = None
 
@@ -97,11 +99,11 @@ class TrainingStep:
         with self._autocast():
             loss = self._loss(self._model(batch.images).float(), batch)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.sum().backward()
         if self._gradient_clip is not None:
             nn.utils.clip_grad_norm_(self._parameters, self._gradient_clip)
         self._optimizer.step()
-        self.loss_sum += loss.detach()
+        self._loss_sum += loss.detach()
 
     def _capture(self, batch: Batch) -> None:
         """Record the step on buffers that `_replay` fills; recording runs nothing."""

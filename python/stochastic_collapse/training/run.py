@@ -1,0 +1,224 @@
+"""One training run while it trains: its network, its data, its tables, and what it does at some steps."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import platform
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from .. import __version__
+from ..collapse import measure_layers
+from ..config import TrainConfig
+from ..data.datasets import Dataset
+from ..data.loader import BatchLoader, EvaluationBatches
+from ..errors import TrainingDiverged
+from ..models import build_model, layers_of
+from ..runs import METRICS, RunDirectory
+from .checkpoint import load_checkpoint, save_checkpoint
+from .execution import Execution, single_threaded_if_small
+from .losses import LOSSES
+from .origin import load_origin
+from .schedule import learning_rate
+from .step import TrainingStep, evaluate, make_optimizer
+
+Report = Callable[[str], None]
+"""Called with one line of news for the user."""
+
+# Between two writings of status.json while a run trains, for those who watch it.
+_STATUS_SECONDS = 2.0
+
+
+class Run:
+    """The state of a run while it trains; making it touches nothing on disk."""
+
+    def __init__(
+        self, config: TrainConfig, directory: RunDirectory, dataset: Dataset, execution: Execution, report: Report
+    ) -> None:
+        self.config, self.directory, self.report = config, directory, report
+        seeds = np.random.SeedSequence(_entropy(config)).generate_state(3, np.uint64).tolist()
+        torch.manual_seed(seeds[0])
+        self.model = build_model(config.model, dataset.image_shape, dataset.num_classes)  # on the CPU: same everywhere
+        if not directory.checkpoints():  # else the run has weights of its own
+            load_origin(config, self.model)
+        execution = single_threaded_if_small(execution, config, self.model)
+        self.execution = execution
+        self.model.to(execution.device, memory_format=execution.memory_format)  # type: ignore[call-overload]
+        torch.manual_seed(seeds[1])  # dropout
+        self.optimizer = make_optimizer(config.optimizer, self.model, capturable=execution.cuda_graphs)
+        self.loader = BatchLoader(
+            dataset,
+            config.batch_size,
+            seed=seeds[2],
+            device=execution.device,
+            crop_padding=getattr(config.data, "crop_padding", 0),
+            flip=getattr(config.data, "flip", False),
+            label_noise=config.data.label_noise,
+            target_noise=config.data.target_noise,
+            memory_format=execution.memory_format,
+        )
+        self.loss = LOSSES[config.loss]
+        self.loss_sum = torch.zeros((), device=execution.device)
+        """Of the training losses since the last row of the metrics."""
+        self._take_step = TrainingStep(
+            cast(nn.Module, torch.compile(self.model)) if execution.compile else self.model,
+            self.optimizer,
+            self.loss,
+            autocast=execution.autocast,
+            gradient_clip=config.optimizer.gradient_clip,
+            cuda_graph=execution.cuda_graphs,
+            loss_sum=self.loss_sum,
+        )
+        self.test = EvaluationBatches(
+            dataset, dataset.test, device=execution.device, memory_format=execution.memory_format
+        )
+        self.layers = layers_of(self.model)
+        self.step, self.seconds_before, self.started = 0, 0.0, time.perf_counter()
+        self._status_due = 0.0  # on the clock of time.perf_counter
+        self.metrics: list[dict[str, Any]] = []
+        self.collapse: list[pd.DataFrame] = []
+
+    @property
+    def seconds(self) -> float:
+        return self.seconds_before + time.perf_counter() - self.started
+
+    def take_step(self, lr: float) -> None:
+        """One optimization step, without waiting for the device; `step` is the loop's to count."""
+        self._take_step(self.loader.next(), lr)
+
+    def lr(self, step: int) -> float:
+        """Learning rate of optimization step `step`, counted from 0."""
+        return learning_rate(self.config.schedule, self.config.optimizer.lr, step, self.config.max_steps)
+
+    def due(self, every: int) -> bool:
+        """Whether what is done every so many steps, and at the end, is due now."""
+        return self.step == self.config.max_steps or (every > 0 and self.step % every == 0)
+
+    def news(self) -> str:
+        """What the progress bar says."""
+        accuracy = next((f"acc {row['eval_accuracy']:.1%} " for row in reversed(self.metrics) if _evaluated(row)), "")
+        return f"loss {self.metrics[-1]['train_loss']:.4f} {accuracy}" if self.metrics else ""
+
+    # --- what happens at some steps ---
+
+    def begin(self) -> None:
+        """What is done before the first step of this session."""
+        self.started = time.perf_counter()
+        self.write_status("running")
+        if self.step == 0 and self.config.collapse.every and not self.collapse:
+            self._measure()
+
+    def after_step(self) -> None:
+        """Log, measure and save where it is due."""
+        config = self.config
+        if self.due(config.log_every) or self.due(config.eval_every):
+            self._log()
+        if self.due(config.collapse.every):
+            self._measure()
+        if self.due(config.checkpoint_every):
+            self.save()
+
+    def _log(self) -> None:
+        """Append a row to the metrics; the only place where the loop waits for the device."""
+        since = self.metrics[-1]["step"] if self.metrics else 0
+        loss = self.loss_sum.item() / (self.step - since)
+        if not math.isfinite(loss):
+            self._diverged(f"the training loss became {loss} between steps {since} and {self.step}")
+        self.loss_sum.zero_()
+        row: dict[str, Any] = {
+            "step": self.step,
+            "epoch": self.step / self.loader.steps_per_epoch,
+            "lr": self.lr(self.step - 1),
+            "train_loss": loss,
+            "eval_loss": None,
+            "eval_accuracy": None,
+        }
+        if self.due(self.config.eval_every):
+            row["eval_loss"], row["eval_accuracy"] = evaluate(self.model, self.test, self.loss, self.execution.autocast)
+        self.metrics.append(row)
+        if self.due(self.config.eval_every):
+            self._write_tables()
+        if time.perf_counter() > self._status_due:
+            self.write_status("running")
+
+    def _measure(self) -> None:
+        self._check_finite()
+        self.collapse.append(measure_layers(dict(self.model.named_parameters()), self.layers, self.step))
+
+    def save(self) -> None:
+        """Tables first, then the checkpoint, so that on disk a checkpoint's tables are never behind it."""
+        self._check_finite()
+        self._write_tables()
+        save_checkpoint(
+            self.directory.checkpoint(self.step),
+            step=self.step,
+            seconds=self.seconds,
+            model=self.model,
+            optimizer=self.optimizer,
+            loader=self.loader,
+            loss_sum=self.loss_sum,
+            lr=self.lr(max(0, self.step - 1)),
+        )
+        self.write_status("running")
+
+    def resume(self) -> None:
+        """Continue at the last checkpoint, if there is one."""
+        checkpoints = self.directory.checkpoints()
+        if not checkpoints:
+            return
+        step, path = max(checkpoints.items())
+        content = load_checkpoint(
+            path, model=self.model, optimizer=self.optimizer, loader=self.loader, loss_sum=self.loss_sum
+        )
+        self.step, self.seconds_before = step, content["seconds"]
+        # Rows written after the checkpoint will be written again.
+        metrics = self.directory.metrics()
+        self.metrics = metrics[metrics["step"] <= step].to_dict("records")
+        collapse = self.directory.collapse()
+        self.collapse = [collapse[collapse["step"] <= step]]
+        self.report(f"{self.directory}: continues at step {step} of {self.config.max_steps}")
+
+    def _write_tables(self) -> None:
+        self.directory.write_metrics(pd.DataFrame(self.metrics, columns=list(METRICS)))
+        if self.collapse:
+            self.directory.write_collapse(pd.concat(self.collapse, ignore_index=True))
+
+    def write_status(self, state: Any, **details: Any) -> None:
+        versions = {"stochastic_collapse": __version__, "torch": torch.__version__, "python": platform.python_version()}
+        execution = self.execution.describe()
+        loss = self.metrics[-1]["train_loss"] if self.metrics else None
+        self.directory.write_status(
+            state, self.step, self.seconds, **details, train_loss=loss, versions=versions, execution=execution
+        )
+        self._status_due = time.perf_counter() + _STATUS_SECONDS
+
+    def _check_finite(self) -> None:
+        """Stop here, before weights that are not finite reach a checkpoint or a measurement."""
+        if not (self.loss_sum.isfinite() and all(p.isfinite().all() for p in self.model.parameters())):
+            self._diverged(f"the weights stopped being finite at or before step {self.step}")
+
+    def _diverged(self, what: str) -> None:
+        self._write_tables()
+        self.write_status("diverged", message=what)
+        last = max(self.directory.checkpoints(), default=None)
+        kept = f"the checkpoint of step {last} is kept" if last is not None else "no checkpoint had been written"
+        raise TrainingDiverged(f"{self.directory}: diverged: {what}; {kept}. Try a lower optimizer.lr")
+
+
+def _evaluated(row: dict[str, Any]) -> bool:
+    return bool(pd.notna(row["eval_accuracy"]))
+
+
+def _entropy(config: TrainConfig) -> list[int]:
+    """What the run's randomness comes from; fine-tuning must not see its origin's batches again in the same order."""
+    if config.origin is None:
+        return [config.replicate_seed]
+    origin = hashlib.sha256(f"{config.origin.identity} {config.origin.step}".encode()).digest()
+    return [config.replicate_seed, int.from_bytes(origin[:8], "big")]

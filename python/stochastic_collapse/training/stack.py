@@ -1,0 +1,100 @@
+"""Several networks of one shape trained as one batched program: a step of all of them takes one pass.
+
+A small network's step is mostly the overhead of its operations, which a stack pays once for all. The runs stay what
+they are alone: their own data, their own tables and checkpoints, and, but for rounding, their own weights, which are
+parts of the stacked ones.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from ..data.loader import Batch
+from .losses import Loss
+from .run import Run
+from .step import TrainingStep, make_optimizer
+
+
+class Stack(nn.Module):
+    """R networks as one, images (R, B, …) → logits (R, B, classes); their parameters become slices of this one's."""
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self._skeleton = [copy.deepcopy(models[0]).to("meta")]  # in a list, so that it is not a submodule
+        self._names = [name for name, _ in models[0].named_parameters()]
+        self.stacked = nn.ParameterList()
+        for parameters in zip(*(model.parameters() for model in models), strict=True):
+            self.stacked.append(nn.Parameter(torch.stack([p.detach() for p in parameters])))
+            for slice_, parameter in zip(self.stacked[-1].detach(), parameters, strict=True):
+                parameter.data = slice_
+
+    def forward(self, images: Tensor) -> Tensor:
+        def one(parameters: dict[str, Tensor], images: Tensor) -> Tensor:
+            out: Tensor = functional_call(self._skeleton[0], parameters, (images,))
+            return out
+
+        out: Tensor = vmap(one)(dict(zip(self._names, self.stacked, strict=True)), images)
+        return out
+
+
+class StackedStep:
+    """A step of all `runs`, which have the same settings but for the replicate and are at the same step."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._runs = runs
+        config, execution = runs[0].config, runs[0].execution
+        self._stack = Stack([run.model for run in runs])
+        self._optimizer = make_optimizer(config.optimizer, self._stack, capturable=execution.cuda_graphs)
+        self._gather()
+        loss_sum = torch.stack([run.loss_sum for run in runs])
+        for run, own in zip(runs, loss_sum, strict=True):
+            run.loss_sum = own
+        self._take_step = TrainingStep(
+            self._stack,
+            self._optimizer,
+            _each(runs[0].loss),
+            autocast=execution.autocast,
+            gradient_clip=None,
+            cuda_graph=execution.cuda_graphs,
+            loss_sum=loss_sum,
+        )
+
+    def __call__(self, lr: float) -> None:
+        parts = zip(*(run.loader.next() for run in self._runs), strict=True)
+        batch = Batch(*(None if part[0] is None else torch.stack(part) for part in parts))  # type: ignore[arg-type]
+        self._take_step(batch, lr)
+
+    def before_saving(self) -> None:
+        """Give each run's optimizer, from which checkpoints are made, its part of the state."""
+        for r, run in enumerate(self._runs):
+            for parameter, stacked in zip(run.model.parameters(), self._stack.parameters(), strict=True):
+                run.optimizer.state[parameter] = {
+                    name: value[r].clone() if value.shape == stacked.shape else value
+                    for name, value in self._optimizer.state[stacked].items()
+                }
+
+    def _gather(self) -> None:
+        """The state that the runs' optimizers got from their checkpoints, stacked; none at step 0."""
+        for k, stacked in enumerate(self._stack.parameters()):
+            states = [run.optimizer.state.get(list(run.model.parameters())[k], {}) for run in self._runs]
+            for name, value in states[0].items():
+                is_one_each = value.shape == stacked.shape[1:]
+                self._optimizer.state[stacked][name] = (
+                    torch.stack([state[name] for state in states]) if is_one_each else value.clone()
+                )
+
+
+def _each(loss: Loss) -> Loss:
+    """The loss (R,) of each network of a stack."""
+
+    def of_stack(logits: Tensor, batch: Batch) -> Tensor:
+        noisy = None if batch.target_noise is None else 0
+        losses: Tensor = vmap(loss, in_dims=(0, Batch(0, 0, noisy)))(logits, batch)  # type: ignore[arg-type]
+        return losses
+
+    return of_stack
