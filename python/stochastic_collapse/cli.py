@@ -11,12 +11,15 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from . import __version__
 from .errors import StochasticCollapseError
+
+if TYPE_CHECKING:
+    from .config import TrainConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,6 +43,26 @@ def _common(command: F) -> F:
     )(command)
 
 
+def _settings(example: str) -> Callable[[F], F]:
+    """A file of settings and overrides, the first of which must be given."""
+
+    def decorate(command: F) -> F:
+        command = click.argument("overrides", nargs=-1, metavar="[KEY.SUB=VALUE]...")(command)
+        return click.option(
+            "-f",
+            "--file",
+            metavar="FILE",
+            help=f"YAML settings: a path, or a shipped configuration's, such as {example}.",
+        )(command)
+
+    return decorate
+
+
+def _need_settings(file: str | None, overrides: tuple[str, ...], example: str) -> None:
+    if file is None and not overrides:
+        raise click.UsageError(f"settings needed: -f FILE, such as -f {example}")
+
+
 class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         command = super().get_command(ctx, name)
@@ -61,15 +84,25 @@ def cli() -> None:
     """
 
 
-@cli.command()
-@click.option("-f", "--file", "file", metavar="FILE", help="YAML settings: a path, or a shipped configuration's.")
-@click.argument("overrides", nargs=-1, metavar="[KEY.SUB=VALUE]...")
-@click.option(
+_OUT = click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Directory of this run, instead of one under $SC_RUNS.",
 )
+_REPLICATES = click.option(
+    "--replicates",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Train the replicates 0 to N-1, small networks as one batched program.",
+)
+_DIGITS = "configs/digits/mlp_gelu.yaml"
+
+
+@cli.command()
+@_settings(_DIGITS)
+@_REPLICATES
+@_OUT
 @click.option("--print-config", is_flag=True, help="Print the resolved settings as YAML and do nothing.")
 @click.option(
     "--print-schema", is_flag=True, help="Print the JSON schema of settings files, for editors, and do nothing."
@@ -78,6 +111,7 @@ def cli() -> None:
 def train(
     file: str | None,
     overrides: tuple[str, ...],
+    replicates: int | None,
     out: Path | None,
     print_config: bool,
     print_schema: bool,
@@ -88,16 +122,16 @@ def train(
     A finished run is not trained again; an interrupted one (Ctrl-C, SIGTERM, kill -9) continues with the same command.
 
     \b
-    Example:
+    Examples:
         sc train -f configs/digits/mlp_gelu.yaml optimizer.lr=0.1 data.label_noise=0.2
+        sc train -f configs/digits/mlp_gelu.yaml --replicates 4
     """
     from .config import TrainConfig, dump_yaml, json_schema, load_config
 
     if print_schema:
         _print_json(json_schema(TrainConfig))
         return
-    if file is None and not overrides:
-        raise click.UsageError("settings needed: -f FILE, such as -f configs/digits/mlp_gelu.yaml")
+    _need_settings(file, overrides, _DIGITS)
     config = load_config(file, overrides)
     if print_config:
         if as_json:
@@ -105,14 +139,136 @@ def train(
         else:
             click.echo(dump_yaml(config), nl=False)
         return
+    _train(config, replicates, out, as_json)
+
+
+@cli.command()
+@_settings("configs/cifar10/vgg16_gelu_finetune.yaml")
+@_REPLICATES
+@_OUT
+@_common
+def finetune(
+    file: str | None, overrides: tuple[str, ...], replicates: int | None, out: Path | None, as_json: bool
+) -> None:
+    """Train on from the weights of a run's checkpoint, as a run of its own.
+
+    The origin is from.run, a run directory or an experiment's (then replicate k starts from its replicate k), with
+    from.step (default: the last); or from.weights, any file of weights of the same network. Momenta start at zero.
+
+    \b
+    Examples:
+        sc finetune -f configs/cifar10/vgg16_gelu_finetune.yaml from.run=runs/cifar10-vgg16-… from.step=20000
+        sc finetune -f configs/digits/mlp_gelu.yaml from.weights=state.pt optimizer.lr=0.01 max_steps=5000
+    """
+    from .config import load_config
+    from .origin import required
+
+    _need_settings(file, overrides, "configs/cifar10/vgg16_gelu_finetune.yaml")
+    _train(required(load_config(file, overrides)), replicates, out, as_json)
+
+
+def _train(config: TrainConfig, replicates: int | None, out: Path | None, as_json: bool) -> None:
+    """Train, and print how it ended."""
     from . import training
     from .terminal import print_collapse
 
-    result = training.train(config, out=out, report=_note)
+    if replicates is None:
+        results = [training.train(config, out=out, report=_note)]
+    elif out is not None:
+        raise click.UsageError("--out names the directory of one run, and --replicates trains several")
+    else:
+        results = training.train_replicates(config, replicates, report=_note)
+    if as_json:
+        _print_json(results[0].to_json() if replicates is None else {"runs": [r.to_json() for r in results]})
+    else:
+        for result in results:
+            print_collapse(result.summary(), result.collapse)
+
+
+@cli.command()
+@_settings("configs/sweeps/learning_rate.yaml")
+@click.option("--size", metavar="NAME", help="Which of the file's sizes, such as quick or paper; default: the first.")
+@click.option("--replicates", type=click.IntRange(min=1), metavar="N", help="Replicates, instead of the file's number.")
+@click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="local: processes at a time; default: one for each GPU, or for each core.",
+)
+@click.option(
+    "--address", metavar="HOST:PORT", help="ray: the cluster's; default: $RAY_ADDRESS, or the one found here."
+)
+@click.option("--cpus-per-run", type=click.FloatRange(min=0), default=1, show_default=True, help="ray: CPUs of a run.")
+@click.option(
+    "--gpus-per-run",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    help="ray: GPUs of a run; 0.25: four runs share one.",
+)
+@click.option("--dry-run", is_flag=True, help="List the runs and the commands that would train them, and do nothing.")
+@click.option("--status", is_flag=True, help="Show how the runs stand, and do nothing.")
+@_common
+def sweep(
+    file: str | None,
+    overrides: tuple[str, ...],
+    size: str | None,
+    replicates: int | None,
+    executor: str,
+    jobs: int | None,
+    address: str | None,
+    cpus_per_run: float,
+    gpus_per_run: float,
+    dry_run: bool,
+    status: bool,
+    as_json: bool,
+) -> int:
+    """Train all runs of a sweep: a grid over settings, times replicates.
+
+    Runs are found by their settings: what is finished is not trained again, what was interrupted continues, and a
+    value added to the file trains only what is new. Overrides hold for all runs. A run that fails does not stop the
+    others. Results: $SC_RUNS/sweeps/NAME-SIZE/sweep.csv, a row for each run and layer.
+
+    \b
+    Examples:
+        sc sweep -f configs/sweeps/learning_rate.yaml --size quick
+        sc sweep -f configs/sweeps/learning_rate.yaml --size paper --executor ray --gpus-per-run 0.5
+    """
+    from . import sweeps
+    from .terminal import print_sweep
+
+    if file is None:
+        raise click.UsageError("a sweep's file needed: -f FILE, such as -f configs/sweeps/learning_rate.yaml")
+    plan = sweeps.load_sweep(file, size, overrides, replicates=replicates)
+    if dry_run or status:
+        news = [sweeps.news(run) for run in plan.runs]
+        if as_json:
+            rows = [
+                {"run": str(run.directory), "state": now.state, "step": now.step, "command": run.command}
+                for run, now in zip(plan.runs, news, strict=True)
+            ]
+            _print_json({"sweep": str(plan.directory), "runs": rows})
+        elif status:
+            print_sweep(plan.name, news)
+        else:
+            for run, now in zip(plan.runs, news, strict=True):
+                click.echo(f"{now.state}: {run.command}")
+        return 0
+    where = sweeps.make_executor(
+        executor,
+        logs=sweeps.SweepDirectory(plan.directory).logs,
+        jobs=jobs,
+        address=address,
+        cpus_per_run=cpus_per_run,
+        gpus_per_run=gpus_per_run,
+    )
+    result = sweeps.run_sweep(plan, where, report=_note)
     if as_json:
         _print_json(result.to_json())
     else:
-        print_collapse(result.summary(), result.collapse)
+        click.echo(result.summary())
+    return 1 if result.failures else 0
 
 
 @cli.command()
@@ -222,8 +378,7 @@ def data(name: str | None, source: Path | None, as_json: bool) -> None:
 
 @cli.command("simulate-toy")
 @click.argument("problem", metavar="PROBLEM")
-@click.option("-f", "--file", "file", metavar="FILE", help="YAML settings: a path, or a shipped configuration's.")
-@click.argument("overrides", nargs=-1, metavar="[KEY.SUB=VALUE]...")
+@_settings("configs/toys/fig2_quick.yaml")
 @click.option(
     "--engine", default="auto", show_default=True, help="juliacall, julia, torch, or the first that runs here."
 )
@@ -257,8 +412,7 @@ def simulate_toy(
     from .toys import load_toys
     from .toys.simulation import simulate_all
 
-    if file is None and not overrides:
-        raise click.UsageError("settings needed: -f FILE, such as -f configs/toys/fig2_quick.yaml")
+    _need_settings(file, overrides, "configs/toys/fig2_quick.yaml")
     runs = simulate_all(load_toys(file, overrides, problem), engine, julia=julia, out=out, report=_note)
     if as_json:
         _print_json({"runs": [run.to_json() for run in runs]})

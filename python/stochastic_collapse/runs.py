@@ -184,6 +184,14 @@ class RunDirectory:
         finally:
             lock.release()
 
+    def is_locked(self) -> bool:
+        """Whether a process holds the directory now."""
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+
     # --- plain files ---
 
     def _write_text(self, name: str, text: str) -> None:

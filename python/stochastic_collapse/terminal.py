@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import collections
+import contextlib
+import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -130,3 +134,58 @@ def print_doctor(findings: Mapping[str, Any]) -> None:
         threads = f", {engine['threads']} threads" if "threads" in engine else ""
         print(f"engine {engine['engine']}: {mark}: {engine['reason']}{threads}")
     print(f"auto takes: {findings['auto'] or 'none, since there is none'}")
+
+
+class RunNews(NamedTuple):
+    """How a run of a sweep stands."""
+
+    title: str
+    state: str
+    step: int
+    steps: int
+    seconds: float
+    """Spent training so far."""
+    loss: float | None
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds to its end at the speed so far; None where nothing is known, or nothing is to do."""
+        if self.state != "running" or not self.step:
+            return None
+        return self.seconds / self.step * (self.steps - self.step)
+
+
+_SHOWN_AT_MOST = 24
+
+
+def sweep_table(title: str, runs: Sequence[RunNews]) -> Table:
+    """The runs of a sweep, the most interesting ones where there are too many for a screen."""
+    counts = collections.Counter(run.state for run in runs)
+    table = Table(title=f"{title}: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items())))
+    for column in ("run", "state", "step", "loss", "ETA"):
+        table.add_column(column, justify="left" if column in ("run", "state") else "right")
+    order = ("failed", "diverged", "running", "interrupted", "waiting", "finished")
+    ranked = sorted(runs, key=lambda run: order.index(run.state))[:_SHOWN_AT_MOST]
+    for run in runs if len(runs) <= _SHOWN_AT_MOST else ranked:
+        loss = "" if run.loss is None else f"{run.loss:.4f}"
+        eta = "" if run.eta is None else str(datetime.timedelta(seconds=round(run.eta)))
+        table.add_row(run.title, run.state, f"{run.step}/{run.steps}", loss, eta)
+    if len(runs) > _SHOWN_AT_MOST:
+        table.caption = f"and {len(runs) - _SHOWN_AT_MOST} more"
+    return table
+
+
+@contextlib.contextmanager
+def sweep_display(title: str) -> Iterator[Callable[[Sequence[RunNews]], None]]:
+    """Yield a function that shows how the runs stand, on a terminal in place; in a pipe it shows nothing."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda runs: None
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield lambda runs: live.update(sweep_table(title, runs), refresh=True)
+
+
+def print_sweep(title: str, runs: Sequence[RunNews]) -> None:
+    """How all runs of a sweep stand, on stdout."""
+    Console().print(sweep_table(title, runs))

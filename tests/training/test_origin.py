@@ -12,8 +12,8 @@ import torch
 from stochastic_collapse import finetune, train, train_replicates
 from stochastic_collapse.config import TrainConfig, identity, load_config
 from stochastic_collapse.errors import InputError
+from stochastic_collapse.origin import located
 from stochastic_collapse.runs import RunDirectory
-from stochastic_collapse.training.origin import located
 
 Tiny = Callable[..., TrainConfig]
 STILL = ("max_steps=1", "optimizer={name: sgd, lr: 1e-30}", "schedule.warmup_steps=0")

@@ -14,12 +14,12 @@ import torch
 
 from ..config import TrainConfig, identity
 from ..data.datasets import Dataset, load_dataset
-from ..errors import InputError, Interrupted, StochasticCollapseError, TrainingDiverged
+from ..errors import InputError, Interrupted, RunLocked, StochasticCollapseError, TrainingDiverged
 from ..interruption import stop_signals
+from ..origin import located, required
 from ..runs import RunDirectory, refuse_foreign
 from ..terminal import steps_bar
 from .execution import resolve
-from .origin import located
 from .run import Report, Run
 from .stack import StackedStep
 
@@ -86,23 +86,26 @@ def finetune(config: TrainConfig, *, out: str | Path | None = None, report: Repo
     Only the weights are taken over: momenta start at zero, the steps at 0. The run is one of its own, and its identity
     includes its origin. Raises `InputError` also where the settings name no origin.
     """
-    if config.origin is None:
-        raise InputError(f"{config.name}: fine-tuning needs an origin: from.run=RUN from.step=N, or from.weights=FILE")
-    return train(config, out=out, report=report)
+    return train(required(config), out=out, report=report)
 
 
-def train_replicates(config: TrainConfig, count: int, *, report: Report | None = None) -> list[TrainResult]:
-    """Train the replicates 0 … `count` − 1 of one network, and return how each ended; see `train`.
+def train_replicates(
+    config: TrainConfig, replicates: int | Sequence[int], *, report: Report | None = None
+) -> list[TrainResult]:
+    """Train replicates of one network, these or as many from 0 on, and return how each ended; see `train`.
 
     Small networks train together as one batched program (`stack`), which leaves each replicate as it is alone but for
     rounding; others one after another. A replicate that fails does not stop the others; the errors are raised when all
     have ended.
     """
-    configs = [located(config.model_copy(update={"replicate": k})) for k in range(count)]
+    numbers = range(replicates) if isinstance(replicates, int) else replicates
+    configs = [located(config.model_copy(update={"replicate": k})) for k in numbers]
     outcomes = _train_all([(c, RunDirectory.of(c)) for c in configs], report or (lambda line: None))
     errors = [outcome for outcome in outcomes if isinstance(outcome, StochasticCollapseError)]
     if errors:
-        raise type(errors[0])("\n".join(str(error) for error in errors)) from errors[0]
+        # That a run is locked is the one error that waiting mends.
+        worst = next((error for error in errors if isinstance(error, RunLocked)), errors[0])
+        raise type(worst)("\n".join(str(error) for error in errors)) from worst
     return [outcome for outcome in outcomes if isinstance(outcome, TrainResult)]
 
 

@@ -1,0 +1,130 @@
+"""What a sweep leaves in ``$SC_RUNS/sweeps/<name>-<size>/``, beside the directories of its runs.
+
+sweep.json      which runs it consists of
+sweep.csv       a row for each run and layer: settings, accuracy, collapse
+logs/           what the processes of the executor `local` wrote
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from ..runs import COLLAPSE, RunDirectory, write_atomically
+from .plan import PlannedRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_RECORD, _TABLE = "sweep.json", "sweep.csv"
+
+
+@dataclass(frozen=True)
+class SweptRun:
+    """A run of a sweep as its record has it."""
+
+    experiment: str
+    varied: Mapping[str, Any]
+    """Values of the settings that its experiment varies, by their dotted names."""
+    replicate: int
+    directory: RunDirectory
+
+    @property
+    def is_finished(self) -> bool:
+        return self.directory.status().get("state") == "finished"
+
+
+@dataclass(frozen=True)
+class SweepDirectory:
+    """The results of a sweep, on disk."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def exists(self) -> bool:
+        return (self.path / _RECORD).is_file()
+
+    @property
+    def table_path(self) -> Path:
+        return self.path / _TABLE
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    def write_record(self, runs: Sequence[PlannedRun]) -> None:
+        """Write down which runs the sweep consists of; paths are relative, so that all of $SC_RUNS may be moved."""
+        record = [
+            {
+                "experiment": run.experiment,
+                "varied": dict(run.varied),
+                "replicate": run.config.replicate,
+                "run": os.path.relpath(run.directory.path, self.path),
+            }
+            for run in runs
+        ]
+        with write_atomically(self.path / _RECORD) as temporary:
+            temporary.write_text(json.dumps({"runs": record}, indent=1) + "\n", encoding="utf-8")
+
+    def runs(self) -> list[SweptRun]:
+        """The runs of the record, whether trained or not. Raises `InputError` where there is no record."""
+        path = self.path / _RECORD
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))["runs"]
+            return [
+                SweptRun(
+                    run["experiment"],
+                    run["varied"],
+                    run["replicate"],
+                    RunDirectory(Path(os.path.normpath(self.path / run["run"]))),
+                )
+                for run in record
+            ]
+        except FileNotFoundError:
+            raise InputError(f"{self.path}: no sweep here: expected {_RECORD}, which sc sweep writes") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: damaged ({error}); the same sc sweep writes it anew") from None
+
+    def write_table(self) -> pd.DataFrame:
+        """Gather the last measurement of every run that has one in sweep.csv: a row for each run and layer."""
+        import pandas as pd
+
+        runs = self.runs()
+        varied = list(dict.fromkeys(key for run in runs for key in run.varied))
+        rows = []
+        for run in runs:
+            collapse = run.directory.collapse()
+            if collapse.empty:
+                continue
+            step = int(collapse["step"].max())
+            metrics = run.directory.metrics()
+            evaluated = metrics[metrics["step"] <= step].dropna(subset="eval_accuracy").tail(1).to_dict("records")
+            last = evaluated[0] if evaluated else {}
+            settings = {key: _cell(run.varied.get(key)) for key in varied}
+            results = {key: last.get(key) for key in ("train_loss", "eval_loss", "eval_accuracy")}
+            about = {
+                "experiment": run.experiment,
+                "replicate": run.replicate,
+                "run": os.path.relpath(run.directory.path, self.path),
+                "state": run.directory.status().get("state"),
+            }
+            for layer in collapse[collapse["step"] == step].to_dict("records"):
+                rows.append({**about, **settings, **results, **layer})
+        columns = ["experiment", "replicate", "run", "state", *varied, "train_loss", "eval_loss", "eval_accuracy"]
+        table = pd.DataFrame(rows, columns=[*columns, *COLLAPSE])
+        with write_atomically(self.table_path) as temporary:
+            table.to_csv(temporary, index=False)
+        return table
+
+
+def _cell(value: Any) -> Any:
+    """A value as one cell: what is no number or text as JSON."""
+    return value if value is None or isinstance(value, int | float | str) else json.dumps(value)

@@ -1,0 +1,96 @@
+"""The executor `ray`: the runs of a sweep on a Ray cluster whose nodes share the folder of the runs.
+
+Ray queues the runs, packs several on a GPU, and starts a run anew on another node when its node is lost; there it
+continues from its last checkpoint. Optional: ``pip install 'stochastic-collapse[ray]'`` on every node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from ..data.files import data_root
+from ..errors import InputError, Interrupted
+from ..runs import runs_root
+from .plan import PlannedRun
+from .worker import work
+
+_RETRIES = 10
+"""Of a run whose node was lost, or whose process was killed."""
+
+
+class RayExecutor:
+    """Runs as tasks of the Ray cluster at `address` (default: $RAY_ADDRESS, or the one that runs on this machine).
+
+    Each run is given `cpus_per_run` CPUs and `gpus_per_run` GPUs, fractions too. $SC_RUNS and $SC_DATA of this process
+    must be folders that all nodes share. Raises `InputError` where Ray is not installed or there is no cluster.
+    """
+
+    capacity = None  # Ray has a queue of its own
+
+    def __init__(self, address: str | None = None, *, cpus_per_run: float = 1, gpus_per_run: float = 0) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise InputError(
+                "executor ray: Ray is not installed here; pip install 'stochastic-collapse[ray]', or --executor local"
+            ) from None
+        self._ray: Any = ray
+        folders = {"SC_RUNS": str(runs_root().resolve()), "SC_DATA": str(data_root().resolve())}
+        self._is_ours = not ray.is_initialized()
+        if self._is_ours:
+            try:
+                ray.init(address=address or os.environ.get("RAY_ADDRESS") or "auto", log_to_driver=False)
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                reason = " ".join(str(error).split())
+                raise InputError(
+                    f"executor ray: no cluster found ({reason}); `ray start --head` begins one, --address names one"
+                ) from None
+        self._train = ray.remote(
+            num_cpus=cpus_per_run,
+            num_gpus=gpus_per_run,
+            max_retries=_RETRIES,
+            runtime_env={"env_vars": {**folders, "OMP_NUM_THREADS": str(max(1, round(cpus_per_run)))}},
+        )(_train)
+
+    def start(self, runs: tuple[PlannedRun, ...]) -> _RayTask:
+        settings = runs[0].config.model_dump(mode="json")
+        return _RayTask(self._ray, self._train.remote(settings, [run.config.replicate for run in runs]))
+
+    def close(self) -> None:
+        if self._is_ours:
+            self._ray.shutdown()
+
+
+class _RayTask:
+    def __init__(self, ray: Any, reference: Any) -> None:
+        self._ray, self._reference = ray, reference
+
+    def ended(self) -> bool:
+        ready, _ = self._ray.wait([self._reference], timeout=0)
+        return bool(ready)
+
+    def error(self) -> str | None:
+        try:
+            error: str | None = self._ray.get(self._reference)
+            return error
+        except self._ray.exceptions.RayError as error:
+            return " ".join(str(error).split())
+
+    def stop(self) -> None:
+        # As Ctrl-C in the worker, which saves and ends; a task in the queue is dropped.
+        self._ray.cancel(self._reference, force=False)
+
+    def kill(self) -> None:
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            self._ray.cancel(self._reference, force=True)
+
+
+def _train(settings: dict[str, Any], replicates: Sequence[int]) -> str | None:
+    """What runs in Ray's worker."""
+    try:
+        return work(settings, replicates)
+    except Interrupted as interruption:
+        return str(interruption)
