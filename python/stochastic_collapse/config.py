@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -512,6 +512,8 @@ def _resolve(kind: type[Settings], location: tuple[int | str, ...]) -> tuple[lis
         field = _fields(kind).get(str(part))
         if field is None or not parts:
             break
+        if get_origin(field.annotation) is dict:
+            keys.append(parts.pop(0))
         members = [m for m in get_args(field.annotation) or (field.annotation,) if _is_settings(m)]
         if field.discriminator and (tag := parts.pop(0)):
             kind = next(m for m in members if tag in get_args(m.model_fields["name"].annotation))

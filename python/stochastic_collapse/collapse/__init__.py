@@ -3,7 +3,7 @@
 from .analysis import Steps, analyze_run, analyze_weights
 from .effective_rank import effective_rank
 from .independent import count_independent
-from .report import measure_collapse, measure_layers, neuron_vectors
+from .report import incoming_vectors, measure_collapse, measure_layers, neuron_vectors, outgoing_vectors
 from .similarity import normalized_distance
 
 __all__ = [
@@ -12,8 +12,10 @@ __all__ = [
     "analyze_weights",
     "count_independent",
     "effective_rank",
+    "incoming_vectors",
     "measure_collapse",
     "measure_layers",
     "neuron_vectors",
     "normalized_distance",
+    "outgoing_vectors",
 ]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .. import models
 from ..errors import InputError
-from ..models import NeuronLayer, Parameters
+from ..models import Axis, NeuronLayer, Parameters
 from ..runs import COLLAPSE
 from .effective_rank import effective_rank_from_gram
 from .gram import gram
@@ -21,16 +21,30 @@ from .similarity import vanished_from_gram
 
 
 def neuron_vectors(parameters: Parameters, layer: NeuronLayer) -> Tensor:
-    """(n, d) matrix whose row i is neuron i's vector: incoming weights, bias if any, outgoing weights (DESIGN §4)."""
-    return torch.cat(_blocks(parameters, layer), dim=1)
+    """(n, d) matrix whose row i is neuron i's vector: incoming weights, bias if any, outgoing weights (DESIGN §4).
+
+    Raises `InputError`, as do the two below, where a parameter's axis is no multiple of the n neurons.
+    """
+    return torch.cat([incoming_vectors(parameters, layer), outgoing_vectors(parameters, layer)], dim=1)
 
 
-def _blocks(parameters: Parameters, layer: NeuronLayer) -> list[Tensor]:
-    """The columns of `neuron_vectors`, a block per parameter."""
+def incoming_vectors(parameters: Parameters, layer: NeuronLayer) -> Tensor:
+    """(n, d_in) matrix whose row i holds neuron i's incoming weights, and its bias if any: what `neuron_vectors`
+    has on the left."""
+    return torch.cat(_blocks(parameters, layer, layer.incoming), dim=1)
+
+
+def outgoing_vectors(parameters: Parameters, layer: NeuronLayer) -> Tensor:
+    """(n, d_out) matrix whose row i holds neuron i's outgoing weights: what `neuron_vectors` has on the right."""
+    return torch.cat(_blocks(parameters, layer, layer.outgoing), dim=1)
+
+
+def _blocks(parameters: Parameters, layer: NeuronLayer, axes: Sequence[Axis]) -> list[Tensor]:
+    """An (n, d_k) block of weights of the layer's n neurons for each of `axes`."""
     first = layer.incoming[0]
     neurons = parameters[first.parameter].shape[first.axis]
     blocks = []
-    for axis in (*layer.incoming, *layer.outgoing):
+    for axis in axes:
         block = parameters[axis.parameter].detach().movedim(axis.axis, 0)
         if block.shape[0] % neurons:
             raise InputError(
@@ -59,7 +73,7 @@ def measure_layers(parameters: Parameters, layers: Sequence[NeuronLayer], step: 
 
 def _measure_layer(parameters: Parameters, layer: NeuronLayer, step: int) -> dict[str, Any]:
     """One row of collapse.csv."""
-    g = gram(*_blocks(parameters, layer))
+    g = gram(*_blocks(parameters, layer, (*layer.incoming, *layer.outgoing)))
     neurons, independent = g.shape[0], independent_from_gram(g)
     return {
         "step": step,

@@ -161,7 +161,7 @@ def _runs(
     base = str(beside) if beside.is_file() and not Path(experiment.base).is_file() else experiment.base
     given = {override.partition("=")[0] for override in overrides}
     taken = {*experiment.grid, *experiment.zipped, "replicate", *(["from.run"] if experiment.origin else [])}
-    if clash := given & taken:
+    if clash := {key for key in taken if any(f"{key}.".startswith(f"{other}.") for other in given)}:
         raise InputError(f"{min(clash)} is set by the sweep for each run, so it cannot be set for all")
     sources = _sources(experiment.origin, sweep, before) if experiment.origin is not None else None
     runs = []

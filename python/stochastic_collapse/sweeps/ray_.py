@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,11 +40,15 @@ class RayExecutor:
             ) from None
         self._ray: Any = ray
         folders = {"SC_RUNS": str(runs_root().resolve()), "SC_DATA": str(data_root().resolve())}
-        self._is_ours = not ray.is_initialized()
-        if self._is_ours:
+        self._held = contextlib.ExitStack()
+        if not ray.is_initialized():
+            # Ray prints its news of the cluster on stdout, which is for results.
+            self._held.enter_context(contextlib.redirect_stdout(sys.stderr))
+            self._held.callback(ray.shutdown)
             try:
                 ray.init(address=address or os.environ.get("RAY_ADDRESS") or "auto", log_to_driver=False)
             except (ConnectionError, ValueError, RuntimeError) as error:
+                self._held.close()
                 reason = " ".join(str(error).split())
                 raise InputError(
                     f"executor ray: no cluster found ({reason}); `ray start --head` begins one, --address names one"
@@ -60,8 +65,7 @@ class RayExecutor:
         return _RayTask(self._ray, self._train.remote(settings, [run.config.replicate for run in runs]))
 
     def close(self) -> None:
-        if self._is_ours:
-            self._ray.shutdown()
+        self._held.close()
 
 
 class _RayTask:

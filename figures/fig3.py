@@ -1,0 +1,139 @@
+"""Figure 3: neurons of a trained layer fall into groups of equal incoming and equal outgoing weights (DESIGN §5).
+
+Normalized distances between the incoming and between the outgoing weights of a layer's neurons. The order of the
+neurons is that of a hierarchical clustering of the incoming ones, so that groups are dark squares; that the same order
+shows the same squares below says that a group is redundant as a whole.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from stochastic_collapse.errors import InputError
+from stochastic_collapse.runs import RunDirectory, labelled
+
+from . import style
+
+CONFIGS = (
+    ("configs/cifar10/vgg16_gelu.yaml", "configs/cifar100/resnet18_gelu.yaml"),
+    ("configs/digits/mlp_gelu.yaml",),
+)
+
+LAYERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "vgg16": ("conv5", "conv11", "fc14"),  # as published
+        "resnet18": ("layer2.1.conv1", "layer3.stream", "layer4.1.conv1"),
+    }
+)
+"""The layers shown; of other networks the first, the middle and the last."""
+
+_MOST = 2  # runs side by side
+_LARGEST = 2.0  # distance at the end of the colour map: orthogonal vectors
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Normalized distances between a layer's n neurons, in the order in which they are drawn."""
+
+    name: str
+    incoming: NDArray[np.float64]
+    """(n, n), biases included."""
+    outgoing: NDArray[np.float64]
+    """(n, n)."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """The layers of one run that are shown."""
+
+    title: str
+    layers: tuple[Layer, ...]
+
+
+def load(runs: Sequence[RunDirectory]) -> list[Network]:
+    """Distances at the last checkpoint of one or two runs; of more, the first replicate of each experiment counts.
+
+    Raises `InputError` for runs of more than two experiments, and for a run without a checkpoint.
+    """
+    if len(runs) > _MOST:
+        runs = list({run.path.parent: run for run in reversed(runs)}.values())[::-1]
+    if len(runs) > _MOST:
+        raise InputError(f"figure fig3 is drawn from one or two runs, found {', '.join(map(str, runs))}")
+    names = [run.config().name for run in runs]
+    labels = dict(labelled(runs)) if len(set(names)) < len(names) else dict(zip(runs, names, strict=True))
+    return [_network(run, labels[run]) for run in runs]
+
+
+def _network(run: RunDirectory, label: str) -> Network:
+    from stochastic_collapse.collapse import incoming_vectors, normalized_distance, outgoing_vectors
+    from stochastic_collapse.models import neuron_layers
+    from stochastic_collapse.models.weights import load_weights
+
+    checkpoints = run.checkpoints()
+    if not checkpoints:
+        raise InputError(f"{run}: no checkpoint to draw")
+    step, path = list(checkpoints.items())[-1]
+    model = run.config().model.name
+    weights = load_weights(path, model)
+    there = {layer.name: layer for layer in neuron_layers(model, weights)}
+    layers = []
+    for name in LAYERS.get(model, _spread(list(there))):
+        incoming = normalized_distance(incoming_vectors(weights, there[name])).numpy()
+        outgoing = normalized_distance(outgoing_vectors(weights, there[name])).numpy()
+        order = clustered(incoming)
+        layers.append(Layer(name, incoming[np.ix_(order, order)], outgoing[np.ix_(order, order)]))
+    return Network(f"{textwrap.shorten(label, 45)}, step {style.thousands(step)}", tuple(layers))
+
+
+def _spread(layers: Sequence[str]) -> list[str]:
+    """The first, the middle and the last of `layers`, as far as there are so many."""
+    return [layers[k] for k in sorted({0, len(layers) // 2, len(layers) - 1})]
+
+
+def clustered(distance: NDArray[np.float64]) -> list[int]:
+    """An order of n items in which the clusters of average linkage are contiguous, from their (n, n) distances."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    if len(distance) < 2:
+        return list(range(len(distance)))
+    return [int(k) for k in leaves_list(linkage(squareform(distance, checks=False), "average"))]
+
+
+def draw(results: Sequence[Network]) -> Figure:
+    """A block for each run: a column for each layer, incoming weights above outgoing ones; one colour bar for all."""
+    widths = [len(network.layers) for network in results]
+    side = min(2.0, 6.0 / sum(widths))  # of a matrix, in inches
+    figure = Figure(figsize=(0.75 + (side + 0.08) * sum(widths), 0.45 + (side + 0.12) * 2))
+    blocks, right = figure.subfigures(1, 2, width_ratios=(figure.get_figwidth() - 0.5, 0.5))
+    image = None
+    for network, block in zip(results, np.ravel(blocks.subfigures(1, len(results), width_ratios=widths)), strict=True):
+        panels = np.asarray(block.subplots(2, len(network.layers), squeeze=False))
+        block.suptitle(network.title, fontsize=8, fontweight="bold")
+        for (above, below), layer in zip(panels.T, network.layers, strict=True):
+            image = _matrix(above, layer.incoming)
+            _matrix(below, layer.outgoing)
+            above.set_title(f"{layer.name} ({len(layer.incoming)})", fontsize=7)
+        if network is results[0]:
+            panels[0, 0].set_ylabel("incoming")
+            panels[1, 0].set_ylabel("outgoing")
+    assert image is not None
+    bar = figure.colorbar(image, cax=right.add_axes((0.05, 0.1, 0.25, 0.75)), extend="max")
+    bar.set_label("normalized distance")
+    return figure
+
+
+def _matrix(panel: Axes, distance: NDArray[np.float64]) -> object:
+    panel.grid(False)
+    panel.set_xticks([])
+    panel.set_yticks([])
+    panel.spines[:].set_visible(False)
+    return panel.imshow(distance, cmap="viridis", vmin=0, vmax=_LARGEST)

@@ -1,0 +1,139 @@
+"""Panels of Figure 4 and its supplement: fraction of independent neurons of each layer against a swept setting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from stochastic_collapse.errors import InputError
+from stochastic_collapse.sweeps.directory import SweptRun
+
+from . import style
+from .sources import Sweep, by_network
+
+_AXES = {
+    "optimizer.lr": ("learning rate", "log"),
+    "data.label_noise": ("label noise", "linear"),
+    "batch_size": ("batch size", "log"),
+}
+"""Label and scale of the axis of each setting."""
+
+_COLUMNS = 2
+_LEGEND = 6  # layers that a legend has room for; more are told apart by a colour bar
+_TICKS = 8  # swept values that are written at the axis
+_RESNET = (
+    "ResNet-18 is measured on its exact invariant sets, 8 inner convolutions and 4 residual streams;\n"
+    "the paper shows its 17 convolutions one by one."
+)
+
+
+@dataclass(frozen=True)
+class Results:
+    """The last measurement of every run."""
+
+    settings: tuple[str, ...]
+    """The swept settings, a column of panels for each."""
+    table: pd.DataFrame
+    """A row for each run and layer: network, model, setting, value, replicate, step, layer, fraction_independent."""
+
+
+def load(sweeps: Sequence[Sweep], runs: Sequence[Sequence[SweptRun]]) -> Results:
+    """Read the last rows of collapse.csv of `runs`, which are those of each of `sweeps`."""
+    tables = [
+        _last_measurement(run).assign(network=network, setting=sweep.setting, value=float(run.varied[sweep.setting]))
+        for sweep, of_sweep in zip(sweeps, runs, strict=True)
+        for network, members in by_network(of_sweep, sweep.setting).items()
+        for run in members
+    ]
+    return Results(tuple(sweep.setting for sweep in sweeps), pd.concat(tables, ignore_index=True))
+
+
+def _last_measurement(run: SweptRun) -> pd.DataFrame:
+    collapse = run.directory.collapse()
+    if collapse.empty:
+        raise InputError(f"{run.directory}: nothing measured; run `sc analyze {run.directory}`")
+    last = collapse.loc[collapse["step"] == collapse["step"].max(), ["step", "layer", "fraction_independent"]]
+    return last.assign(model=run.directory.config().model.name, replicate=run.replicate)
+
+
+def draw(results: Results) -> Figure:
+    """A row of panels for each network, a column for each setting; with one setting, the networks side by side.
+
+    Mean over replicates, error bars of ± one standard deviation.
+    """
+    networks = list(results.table["network"].unique())
+    cells = [(network, setting) for network in networks for setting in results.settings]
+    columns = min(_COLUMNS, len(cells))
+    rows = math.ceil(len(cells) / columns)
+    has_resnet = bool((results.table["model"] == "resnet18").any())
+    width = style.TWO_COLUMNS if columns > 1 else style.ONE_COLUMN
+    figure = Figure(figsize=(width, 0.15 + 2.05 * rows + 0.3 * has_resnet))
+    panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
+    for unused in panels[len(cells) :]:
+        unused.remove()
+    for k, (panel, (network, setting)) in enumerate(zip(panels, cells, strict=False)):
+        _panel(panel, results.table, network, setting)
+        if k % columns == 0:
+            panel.set_ylabel("independent fraction")
+    each = len(results.settings)
+    for k, network in enumerate(networks):
+        _name_layers(figure, panels[each * k : each * (k + 1)], _layers(results.table, network))
+    if has_resnet:
+        figure.supxlabel(_RESNET, fontsize=6.5, color="0.35")
+    return figure
+
+
+def _layers(table: pd.DataFrame, network: str) -> list[str]:
+    """In the order of their depth."""
+    return list(table.loc[table["network"] == network, "layer"].unique())
+
+
+def _panel(panel: Axes, table: pd.DataFrame, network: str, setting: str) -> None:
+    shown = table[(table["network"] == network) & (table["setting"] == setting)]
+    label, scale = _AXES[setting]
+    panel.set_ylim(-0.03, 1.05)
+    panel.set_xlabel(label)
+    if shown.empty:
+        panel.set_title(network, loc="left")
+        style.absent(panel, f"no finished run\nover the {label}")
+        return
+    steps = " – ".join(style.thousands(step) for step in sorted({shown["step"].min(), shown["step"].max()}))
+    panel.set_title(f"{network}, {steps} steps", loc="left")
+    layers = _layers(table, network)
+    for layer, colour in zip(layers, style.by_depth(len(layers)), strict=True):
+        at_value = shown[shown["layer"] == layer].groupby("value")["fraction_independent"]
+        mean, deviation = at_value.mean(), at_value.std(ddof=1)
+        panel.errorbar(
+            mean.index, mean, deviation, color=colour, label=layer, marker="o", linewidth=1, elinewidth=0.7, capsize=1.5
+        )
+    values = sorted(shown["value"].unique())
+    panel.set_xscale(scale)
+    if len(values) <= _TICKS:
+        panel.set_xticks(values, labels=[f"{value:g}" for value in values])
+        panel.xaxis.set_minor_locator(NullLocator())
+
+
+def _name_layers(figure: Figure, panels: Sequence[Axes], layers: Sequence[str]) -> None:
+    """Which colour is which layer of one network: a legend, or a colour bar at the right of its `panels`."""
+    if len(layers) <= _LEGEND:
+        drawn = next(panel for panel in panels if panel.has_data())
+        drawn.legend(loc="lower left" if drawn.get_xlabel() != _AXES["batch_size"][0] else "lower right")
+        return
+    colours = ScalarMappable(
+        BoundaryNorm(np.arange(len(layers) + 1) - 0.5, len(layers)), ListedColormap(style.by_depth(len(layers)))
+    )
+    bar = figure.colorbar(colours, ax=list(panels), ticks=np.arange(len(layers)), aspect=25, pad=0.01)
+    bar.ax.set_yticks(np.arange(len(layers)), labels=list(layers), fontsize=6)
+    bar.ax.tick_params(length=0)
+    bar.ax.invert_yaxis()  # the first layer above
+    bar.outline.set_visible(False)
