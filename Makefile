@@ -45,6 +45,7 @@ test: check julia
 
 bench: julia
 	$(VENV)/bin/python benchmarks/training.py
+	$(VENV)/bin/python benchmarks/replicates.py
 	$(VENV)/bin/python benchmarks/analysis.py
 	$(WITH_JULIA) $(VENV)/bin/python benchmarks/toys.py
 

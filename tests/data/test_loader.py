@@ -71,7 +71,7 @@ def test_epochs_differ_and_seeds_differ() -> None:
 
 def test_normalization_is_per_channel() -> None:
     dataset = numbered(4)
-    images = next(iter(EvaluationBatches(dataset, dataset.test, device=CPU))).images
+    images = next(iter(EvaluationBatches(dataset, dataset.test, device=CPU, batch_size=2000))).images
     pixels = dataset.test.images.double()
     for channel in range(3):
         expected = (pixels[:, channel] - dataset.mean[channel]) / dataset.std[channel]

@@ -347,3 +347,44 @@ def test_cuda_agrees_with_the_cpu(tiny: Tiny, tmp_path: Path, options: tuple[str
     on_cpu = train(tiny("precision=float32"), out=tmp_path / "cpu")
     on_cuda = train(tiny("device=cuda", "precision=float32", *options), out=tmp_path / "cuda")
     assert on_cuda.eval_loss == pytest.approx(on_cpu.eval_loss, rel=1e-3)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("model={name: vgg16, width: 0.1}",),
+        ("model={name: vgg16, width: 0.1, batch_norm: true}",),
+        ("model={name: resnet18, width: 0.1}",),
+        ("optimizer={name: adamw, lr: 0.01}", "optimizer.gradient_clip=1"),
+    ],
+)
+def test_a_captured_step_is_the_eager_step(tiny: Tiny, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    """With cuDNN, fused updates and normalization in the graph; up to the order of additions over 12 steps."""
+    common = (
+        "device=cuda",
+        "precision=float32",
+        "compile=false",
+        "data={name: synthetic, train_size: 64, test_size: 32}",
+        "max_steps=12",
+        *settings,
+    )
+    eager = train(tiny(*common, "cuda_graphs=false"), out=tmp_path / "eager")
+    captured = train(tiny(*common), out=tmp_path / "captured")
+    assert captured.train_loss == pytest.approx(eager.train_loss, rel=1e-2)
+    assert captured.eval_loss == pytest.approx(eager.eval_loss, rel=1e-2)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("optimizer", ["{name: sgd, lr: 0.05, momentum: 0.9}", "{name: adam, lr: 0.01}"])
+def test_a_captured_run_continues(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str) -> None:
+    settings = ("device=cuda", "precision=float32", "compile=false", f"optimizer={optimizer}")
+    whole = train(tiny(*settings), out=tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        stop_after(22, patched)
+        with pytest.raises(Interrupted):
+            train(tiny(*settings), out=tmp_path / "parts")
+    parts = train(tiny(*settings), out=tmp_path / "parts")
+    assert parts.eval_loss == pytest.approx(whole.eval_loss, rel=1e-3)
+    for name, value in weights(RunDirectory(whole.directory), 40).items():
+        torch.testing.assert_close(weights(RunDirectory(parts.directory), 40)[name], value, rtol=1e-3, atol=1e-4)

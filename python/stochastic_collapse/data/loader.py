@@ -171,7 +171,7 @@ class EvaluationBatches:
         split: Split,
         *,
         device: torch.device,
-        batch_size: int = 2000,
+        batch_size: int,
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self._images, self._labels = split.images.to(device), split.labels.to(device)

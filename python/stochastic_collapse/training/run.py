@@ -77,7 +77,11 @@ class Run:
             loss_sum=self.loss_sum,
         )
         self.test = EvaluationBatches(
-            dataset, dataset.test, device=execution.device, memory_format=execution.memory_format
+            dataset,
+            dataset.test,
+            device=execution.device,
+            batch_size=execution.evaluation_batch,
+            memory_format=execution.memory_format,
         )
         self.layers = layers_of(self.model)
         self.step, self.seconds_before, self.started = 0, 0.0, time.perf_counter()

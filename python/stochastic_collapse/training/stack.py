@@ -8,11 +8,12 @@ parts of the stacked ones.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from ..data.loader import Batch
 from .losses import Loss
@@ -33,13 +34,15 @@ class Stack(nn.Module):
             for slice_, parameter in zip(self.stacked[-1].detach(), parameters, strict=True):
                 parameter.data = slice_
 
-    def forward(self, images: Tensor) -> Tensor:
-        def one(parameters: dict[str, Tensor], images: Tensor) -> Tensor:
-            out: Tensor = functional_call(self._skeleton[0], parameters, (images,))
+        def one(images: Tensor, *parameters: Tensor) -> Tensor:
+            named = dict(zip(self._names, parameters, strict=True))
+            out: Tensor = functional_call(self._skeleton[0], named, (images,))
             return out
 
-        out: Tensor = vmap(one)(dict(zip(self._names, self.stacked, strict=True)), images)
-        return out
+        self._forward = _Traced(vmap(one))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self._forward(images, *self.stacked)
 
 
 class StackedStep:
@@ -89,12 +92,27 @@ class StackedStep:
                 )
 
 
+class _Traced:
+    """A function of tensors as the plain operations that it came to at its first call.
+
+    vmap itself would take longer in each call than it saves in small networks.
+    """
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        self._function = function
+        self._operations: Callable[..., Tensor] | None = None
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        if self._operations is None:
+            self._operations = make_fx(self._function)(*(tensor.detach() for tensor in tensors))
+        return self._operations(*tensors)
+
+
 def _each(loss: Loss) -> Loss:
     """The loss (R,) of each network of a stack."""
 
-    def of_stack(logits: Tensor, batch: Batch) -> Tensor:
-        noisy = None if batch.target_noise is None else 0
-        losses: Tensor = vmap(loss, in_dims=(0, Batch(0, 0, noisy)))(logits, batch)  # type: ignore[arg-type]
-        return losses
+    def one(logits: Tensor, labels: Tensor, *noise: Tensor) -> Tensor:
+        return loss(logits, Batch(logits, labels, *(noise or (None,))))
 
-    return of_stack
+    traced = _Traced(vmap(one))
+    return lambda logits, batch: traced(logits, batch.labels, *(part for part in batch[2:] if part is not None))

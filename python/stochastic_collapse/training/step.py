@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -87,7 +88,8 @@ class TrainingStep:
             self._eager_steps_left -= 1
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
+            with torch.cuda.stream(side), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*capturable=True")  # Adam: the capture is yet to come
                 self._run(batch)
             torch.cuda.current_stream().wait_stream(side)
         else:
