@@ -10,24 +10,31 @@ from stochastic_collapse.errors import InputError
 from stochastic_collapse.runs import find_runs, runs_root
 from stochastic_collapse.toys import ToyDirectory, ToyRun, load_toy, load_toys
 
-from . import collapse, fig1, fig2, style
+from . import batch_size, collapse, fig1, fig2, fig3, fig4, fig6, sources, style
 
 OF_RUNS: dict[str, Any] = {"collapse": collapse}
-"""Figures drawn from the training runs that the user names."""
+"""Figures drawn from the training runs that the user names, finished or not."""
+
+OF_TRAINED: dict[str, Any] = {"fig3": fig3}
+"""Figures drawn from finished training runs of shipped configurations, CONFIGS, the best first, or of those named."""
+
+OF_SWEEPS: dict[str, Any] = {"fig4": fig4, "batch-size": batch_size, "fig6": fig6}
+"""Figures drawn from finished runs of the shipped sweeps, SWEEPS, or of those named."""
 
 OF_TOYS: dict[str, Any] = {"fig1": fig1, "fig2": fig2}
 """Figures drawn from the toy runs of shipped configurations, CONFIGS, the best first, or from those named."""
 
-ALL = {**OF_RUNS, **OF_TOYS}
+ALL = {**OF_RUNS, **OF_TRAINED, **OF_SWEEPS, **OF_TOYS}
 
 
 def draw_named(
     arguments: Sequence[str], out: Path | None = None, report: Callable[[str], None] = lambda line: None
 ) -> list[Path]:
-    """Draw the figures that the first of `arguments` name, from the runs that the others name.
+    """Draw the figures that the first of `arguments` name, from the runs or sweeps that the others name.
 
     Writes PNG and PDF into `out`, default ``$SC_RUNS/figures``, and returns their paths; `report` is called with a
-    line about each choice of runs. Raises `InputError` for an unknown figure, and where a figure has no runs to draw.
+    line about each choice of runs, and one about what is missing. Raises `InputError` for an unknown figure, and where
+    a figure has no runs to draw.
     """
     names = [name for k, name in enumerate(arguments) if name in ALL and set(arguments[:k]) <= set(ALL)]
     paths = arguments[len(names) :]
@@ -35,14 +42,21 @@ def draw_named(
         raise InputError(f"{arguments[0]}: no such figure; there are: {', '.join(ALL)}")
     written = []
     for name in names:
-        runs = _toys(name, paths, report) if name in OF_TOYS else _runs(name, paths)
+        runs = _find(name, paths, report)
         with style.paper():
             figure = ALL[name].draw(ALL[name].load(runs))
             written += style.save(figure, (out or runs_root() / "figures") / name)
     return written
 
 
-def _runs(name: str, paths: Sequence[str]) -> Any:
+def _find(name: str, paths: Sequence[str], report: Callable[[str], None]) -> Any:
+    """What the figure's `load` takes."""
+    if name in OF_TOYS:
+        return _toys(name, paths, report)
+    if name in OF_SWEEPS:
+        return sources.swept(name, OF_SWEEPS[name].SWEEPS, paths, report)
+    if name in OF_TRAINED:
+        return sources.trained(name, OF_TRAINED[name].CONFIGS, paths, report)
     if not paths:
         raise InputError(f"figure {name}: name the runs to draw, such as: sc figures {name} runs/digits-mlp-*")
     return find_runs(paths)

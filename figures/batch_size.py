@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stochastic_collapse.sweeps.directory import SweptRun
+from stochastic_collapse.sweeps import SweptRun
 
 from . import fractions
 from .fractions import draw

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stochastic_collapse.errors import InputError
@@ -58,7 +57,7 @@ def draw(results: Sequence[Curves]) -> Figure:
     for k, (panel, layer) in enumerate(zip(panels, neurons, strict=False)):
         for curves, colour in zip(results, _COLOURS, strict=False):
             of_layer = curves.collapse[curves.collapse["layer"] == layer]
-            _curve(panel, of_layer, "fraction_independent", curves.label, colour)
+            style.curve(panel, of_layer, "fraction_independent", curves.label, colour)
         panel.set_title(f"{layer} ({neurons[layer]} neurons)")
         panel.set_ylim(-0.03, 1.05)
         if k % columns == 0:
@@ -66,7 +65,9 @@ def draw(results: Sequence[Curves]) -> Figure:
     accuracy = panels[panels_needed - 1]
     for curves, colour in zip(results, _COLOURS, strict=False):
         evaluated = curves.metrics.dropna(subset="eval_accuracy")
-        _curve(accuracy, evaluated.assign(percent=100 * evaluated["eval_accuracy"]), "percent", curves.label, colour)
+        style.curve(
+            accuracy, evaluated.assign(percent=100 * evaluated["eval_accuracy"]), "percent", curves.label, colour
+        )
     accuracy.set_title("test accuracy (%)")
     for k, panel in enumerate(panels[:panels_needed]):
         panel.set_xlim(left=0)
@@ -78,12 +79,3 @@ def draw(results: Sequence[Curves]) -> Figure:
     columns = max(1, min(len(names), 100 // (6 + max(map(len, names)))))  # a line holds about 100 characters
     figure.legend(handles, names, loc="outside upper center", ncols=columns)
     return figure
-
-
-def _curve(panel: Axes, table: pd.DataFrame, column: str, label: str, colour: str) -> None:
-    """Mean of `column` over the replicates at each step, with a band of one standard deviation if there are several."""
-    at_step = table.groupby("step")[column]
-    mean, deviation = at_step.mean(), at_step.std(ddof=1)
-    panel.plot(mean.index, mean, color=colour, label=label, marker="o" if len(mean) == 1 else None)
-    if deviation.notna().any():
-        panel.fill_between(mean.index, mean - deviation, mean + deviation, color=colour, alpha=0.2, linewidth=0)

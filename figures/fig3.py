@@ -11,10 +11,12 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from stochastic_collapse.errors import InputError
@@ -111,27 +113,34 @@ def clustered(distance: NDArray[np.float64]) -> list[int]:
 def draw(results: Sequence[Network]) -> Figure:
     """A block for each run: a column for each layer, incoming weights above outgoing ones; one colour bar for all."""
     widths = [len(network.layers) for network in results]
-    side = min(2.0, 6.0 / sum(widths))  # of a matrix, in inches
-    figure = Figure(figsize=(0.75 + (side + 0.08) * sum(widths), 0.45 + (side + 0.12) * 2))
-    blocks, right = figure.subfigures(1, 2, width_ratios=(figure.get_figwidth() - 0.5, 0.5))
+    beside, bar_width = 0.25 * len(results), 0.6  # inches for what stands at the left of the blocks, and the bar
+    side = min(1.9, (style.TWO_COLUMNS - bar_width - beside) / sum(widths) - 0.06)  # of a matrix
+    blocks_width = beside + (side + 0.06) * sum(widths)
+    figure = Figure(figsize=(blocks_width + bar_width, 0.62 + 2 * (side + 0.06)))
+    blocks, right = _row(figure.subfigures(1, 2, width_ratios=(blocks_width, bar_width)))
     image = None
-    for network, block in zip(results, np.ravel(blocks.subfigures(1, len(results), width_ratios=widths)), strict=True):
+    for network, block in zip(results, _row(blocks.subfigures(1, len(results), width_ratios=widths)), strict=True):
         panels = np.asarray(block.subplots(2, len(network.layers), squeeze=False))
         block.suptitle(network.title, fontsize=8, fontweight="bold")
         for (above, below), layer in zip(panels.T, network.layers, strict=True):
             image = _matrix(above, layer.incoming)
             _matrix(below, layer.outgoing)
-            above.set_title(f"{layer.name} ({len(layer.incoming)})", fontsize=7)
-        if network is results[0]:
-            panels[0, 0].set_ylabel("incoming")
-            panels[1, 0].set_ylabel("outgoing")
+            above.set_title(f"{layer.name}\n{len(layer.incoming)} neurons", fontsize=6.5)
+        panels[0, 0].set_ylabel("incoming")
+        panels[1, 0].set_ylabel("outgoing")
     assert image is not None
-    bar = figure.colorbar(image, cax=right.add_axes((0.05, 0.1, 0.25, 0.75)), extend="max")
+    bar = figure.colorbar(image, cax=right.add_axes((0.05, 0.08, 0.2, 0.7)), extend="max", ticks=(0, 0.5, 1, 1.5, 2))
+    bar.ax.grid(False)
     bar.set_label("normalized distance")
     return figure
 
 
-def _matrix(panel: Axes, distance: NDArray[np.float64]) -> object:
+def _row(subfigures: Any) -> list[Any]:
+    """What Matplotlib returns for a row of subfigures, or for one, as a list."""
+    return list(np.ravel(np.asarray(subfigures)))
+
+
+def _matrix(panel: Axes, distance: NDArray[np.float64]) -> AxesImage:
     panel.grid(False)
     panel.set_xticks([])
     panel.set_yticks([])

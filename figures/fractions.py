@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -16,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from stochastic_collapse.errors import InputError
-from stochastic_collapse.sweeps.directory import SweptRun
+from stochastic_collapse.sweeps import SweptRun
 
 from . import style
 from .sources import Sweep, by_network
@@ -110,7 +108,7 @@ def _panel(panel: Axes, table: pd.DataFrame, network: str, setting: str) -> None
     steps = " – ".join(style.thousands(step) for step in sorted({shown["step"].min(), shown["step"].max()}))
     panel.set_title(f"{network}, {steps} steps", loc="left")
     layers = _layers(table, network)
-    for layer, colour in zip(layers, style.by_depth(len(layers)), strict=True):
+    for layer, colour in zip(layers, style.in_order(len(layers)), strict=True):
         at_value = shown[shown["layer"] == layer].groupby("value")["fraction_independent"]
         mean, deviation = at_value.mean(), at_value.std(ddof=1)
         panel.errorbar(
@@ -129,11 +127,11 @@ def _name_layers(figure: Figure, panels: Sequence[Axes], layers: Sequence[str]) 
         drawn = next(panel for panel in panels if panel.has_data())
         drawn.legend(loc="lower left" if drawn.get_xlabel() != _AXES["batch_size"][0] else "lower right")
         return
-    colours = ScalarMappable(
-        BoundaryNorm(np.arange(len(layers) + 1) - 0.5, len(layers)), ListedColormap(style.by_depth(len(layers)))
-    )
-    bar = figure.colorbar(colours, ax=list(panels), ticks=np.arange(len(layers)), aspect=25, pad=0.01)
-    bar.ax.set_yticks(np.arange(len(layers)), labels=list(layers), fontsize=6)
-    bar.ax.tick_params(length=0)
+    n = len(layers)
+    edges = [k - 0.5 for k in range(n + 1)]
+    colours = ScalarMappable(BoundaryNorm(edges, n), ListedColormap(style.in_order(n)))
+    bar = figure.colorbar(colours, ax=list(panels), aspect=25, pad=0.01)
+    bar.ax.set_yticks(range(n), labels=list(layers), fontsize=6)
+    bar.ax.tick_params(which="both", length=0)
     bar.ax.invert_yaxis()  # the first layer above
     bar.outline.set_visible(False)

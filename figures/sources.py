@@ -12,7 +12,7 @@ from pathlib import Path
 from stochastic_collapse.config import load_config
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.runs import RunDirectory, find_runs, runs_root
-from stochastic_collapse.sweeps.directory import SweepDirectory, SweptRun
+from stochastic_collapse.sweeps import SweepDirectory, SweptRun
 
 Report = Callable[[str], None]
 

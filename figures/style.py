@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -74,6 +75,27 @@ def thousands(value: float, _position: object = None) -> str:
 def number(value: float) -> str:
     """A number with one decimal, without it where that is 0."""
     return f"{value:.1f}".removesuffix(".0")
+
+
+def in_order(n: int) -> list[Any]:
+    """Colours of `n` things that have an order, such as layers by their depth: from dark to light."""
+    return list(mpl.colormaps["viridis"](np.linspace(0, 0.9, n)))
+
+
+def absent(panel: Axes, text: str) -> None:
+    """Say in a panel that there is nothing to draw in it."""
+    panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center", color="0.45")
+    panel.set_xticks([])
+    panel.grid(False)
+
+
+def curve(panel: Axes, table: pd.DataFrame, column: str, label: str, colour: Any, *, band: bool = True) -> None:
+    """Mean of `column` over the replicates at each step, and a band of one standard deviation if there are several."""
+    at_step = table.groupby("step")[column]
+    mean, deviation = at_step.mean(), at_step.std(ddof=1)
+    panel.plot(mean.index, mean, color=colour, label=label, marker="o" if len(mean) == 1 else None)
+    if band and deviation.notna().any():
+        panel.fill_between(mean.index, mean - deviation, mean + deviation, color=colour, alpha=0.2, linewidth=0)
 
 
 def fractions(panel: Axes, x: np.ndarray, fraction: np.ndarray, n: int, times: np.ndarray) -> None:

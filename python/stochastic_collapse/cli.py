@@ -442,21 +442,24 @@ def doctor(julia: str | None, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("arguments", nargs=-1, required=True, metavar="FIGURE... [RUN]...")
+@click.argument("arguments", nargs=-1, required=True, metavar="FIGURE... [RUN|SWEEP]...")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to write (default: $SC_RUNS/figures)."
 )
 @_common
 def figures(arguments: tuple[str, ...], out: Path | None, as_json: bool) -> None:
-    """Draw figures as PNG and PDF.
+    """Draw figures as PNG and PDF, from what is finished; what is missing is named with the command that makes it.
 
-    collapse RUN... draws the fraction of independent neurons per layer over the steps, one colour per run. fig1 and
-    fig2 draw the paper's figures of the toy problems from the runs of configs/toys, or from those named.
+    collapse RUN... draws the fraction of independent neurons per layer over the steps, one colour per run. The others
+    are the paper's, from the runs of the shipped configurations and sweeps, or from those named: fig1 and fig2 (toy
+    problems), fig3 (distances between neurons), fig4 (learning rate and label noise), batch-size (its supplement), fig6
+    (drop of the learning rate).
 
     \b
     Examples:
         sc figures collapse runs/digits-mlp-*
-        sc figures fig1 fig2
+        sc figures fig1 fig2 fig3 fig4 batch-size fig6
+        sc figures fig4 runs/sweeps/mine
     """
     from .figures import draw_named
 

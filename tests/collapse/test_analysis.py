@@ -10,7 +10,13 @@ import torch
 from torch import nn
 
 from stochastic_collapse import measure_collapse, train
-from stochastic_collapse.collapse import analyze_run, analyze_weights, neuron_vectors
+from stochastic_collapse.collapse import (
+    analyze_run,
+    analyze_weights,
+    incoming_vectors,
+    neuron_vectors,
+    outgoing_vectors,
+)
 from stochastic_collapse.config import MLPSettings, ResNet18Settings, TrainConfig, VGG16Settings
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.models import build_model, layers_of
@@ -25,6 +31,8 @@ def test_vectors_are_incoming_bias_outgoing() -> None:
     w = neuron_vectors(parameters, layers_of(model)[1])
     expected = torch.cat([parameters["fc2.weight"], parameters["fc2.bias"][:, None], parameters["fc3.weight"].T], dim=1)
     assert torch.equal(w, expected)
+    assert torch.equal(incoming_vectors(parameters, layers_of(model)[1]), expected[:, :6])
+    assert torch.equal(outgoing_vectors(parameters, layers_of(model)[1]), expected[:, 6:])
 
 
 def test_a_flattened_channel_owns_a_block_of_columns() -> None:

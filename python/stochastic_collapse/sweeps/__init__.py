@@ -1,6 +1,6 @@
 """Sweeps: many runs from one file, on this machine or a cluster."""
 
-from .directory import SweepDirectory
+from .directory import SweepDirectory, SweptRun
 from .executors import make_executor
 from .plan import PlannedRun, Sweep, load_sweep
 from .scheduler import SweepResult, news, run_sweep
@@ -10,6 +10,7 @@ __all__ = [
     "Sweep",
     "SweepDirectory",
     "SweepResult",
+    "SweptRun",
     "load_sweep",
     "make_executor",
     "news",
