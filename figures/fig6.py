@@ -2,7 +2,8 @@
 
 For each network of the sweep (DESIGN §5): training loss and test accuracy of the run at the high learning rate and of
 its continuations at the low one, each starting at a drop time; test accuracy just before the drop and at the end of the
-continuation; fraction of independent neurons of each layer at the drop times.
+continuation; fraction of independent neurons of each layer at the drop times. Continuations of other lengths, such as a
+control that trains an early drop as long in all as a late one, are drawn beside them.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ SETTING = "from.step"
 SWEEPS = (Sweep("learning-rate-drop", SETTING),)
 
 _HIGH = "0.55"  # colour of the run at the high learning rate
+_OTHER_LENGTH = "--"  # line of continuations that are longer than the shortest
 _UPRIGHT = 4  # names of layers that an axis has room for side by side
 
 
@@ -39,9 +41,9 @@ class Network:
     high: pd.DataFrame
     """Rows of metrics.csv of the run at the high learning rate."""
     after: pd.DataFrame
-    """Those of the fine-tuned runs, with the column `drop`, from which their steps count on."""
+    """Those of the fine-tuned runs, with the columns `drop`, from which their steps count on, and `length`."""
     accuracy: pd.DataFrame
-    """A row for each fine-tuned run: drop, replicate, before and after, test accuracies between 0 and 1."""
+    """A row for each fine-tuned run: drop, length, replicate, before and after, test accuracies between 0 and 1."""
     collapse: pd.DataFrame
     """Rows of collapse.csv of the run at the high learning rate at the drop times."""
 
@@ -61,8 +63,10 @@ def load(runs: Sequence[Sequence[SweptRun]]) -> list[Network]:
     tuned = by_network(members, SETTING)
     networks = []
     for key, source in sources.items():
-        of_source = [drops for drops in tuned.values() if _origin(drops[0]) == key]
-        networks += [_network(source, drops) for drops in of_source or [[]]]
+        of_source = {label: drops for label, drops in tuned.items() if _origin(drops[0]) == key}
+        plain = [run for label, drops in of_source.items() if label == drops[0].experiment for run in drops]
+        others = [drops for label, drops in of_source.items() if label != drops[0].experiment]
+        networks += [_network(source, drops) for drops in ([plain] if plain or not others else []) + others]
     return networks
 
 
@@ -78,15 +82,16 @@ def _network(source: Sequence[SweptRun], drops: Sequence[SweptRun]) -> Network:
     after, accuracy = [], []
     for run in drops:
         metrics, drop = run.directory.metrics(), int(run.varied[SETTING])
-        after.append(metrics.assign(drop=drop, replicate=run.replicate))
+        length = int(metrics["step"].max())
+        after.append(metrics.assign(drop=drop, length=length, replicate=run.replicate))
         before = replicates[run.replicate].eval_accuracy(drop) if run.replicate in replicates else None
-        accuracy.append((drop, run.replicate, before, run.directory.eval_accuracy(metrics["step"].max())))
-    table = pd.DataFrame(accuracy, columns=["drop", "replicate", "before", "after"]).astype(float)
+        accuracy.append((drop, length, run.replicate, before, run.directory.eval_accuracy(length)))
+    table = pd.DataFrame(accuracy, columns=["drop", "length", "replicate", "before", "after"]).astype(float)
     collapse = _all(directory.collapse() for directory in replicates.values())
     return Network(
         source[0].experiment,
         _all(directory.metrics() for directory in replicates.values()),
-        _all(after) if after else pd.DataFrame(columns=[*METRICS, "drop", "replicate"]),
+        _all(after) if after else pd.DataFrame(columns=[*METRICS, "drop", "length", "replicate"]),
         table,
         collapse[collapse["step"].isin(table["drop"])],
     )
@@ -118,21 +123,23 @@ def draw(results: Sequence[Network]) -> Figure:
 
 
 def _loss(panel: Axes, network: Network, colours: Mapping[float, Any]) -> None:
-    panel.set_title("training loss")
+    panel.set_title("training loss", loc="left")
     panel.set_yscale("log")
+    for axis_format in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
+        axis_format(lambda value, _position: f"{value:g}")
     # No bands: on this scale that of one run that spikes would fill the panel.
     _curves(panel, network, network.high, network.after, "train_loss", colours, band=False)
 
 
 def _accuracy(panel: Axes, network: Network, colours: Mapping[float, Any]) -> None:
-    panel.set_title("test accuracy (%)")
+    panel.set_title("test accuracy (%)", loc="left")
     high, after = (table.assign(percent=100 * table["eval_accuracy"]) for table in (network.high, network.after))
     _curves(panel, network, high, after, "percent", colours)
     means = high.dropna(subset="percent").groupby("step")["percent"].mean()
     late = means[means.index >= min(colours, default=0)]
     if len(late):  # what comes before the first drop, and rare spikes, may leave the panel
         low, top = late.quantile(0.05), np.nanmax([late.max(), after["percent"].max()])
-        panel.set_ylim(low - 0.4 * (top - low) - 0.2, top + 0.3 * (top - low) + 0.2)
+        panel.set_ylim(low - 0.4 * (top - low) - 0.2, min(top + 0.3 * (top - low) + 0.2, 100.2))
 
 
 def _curves(
@@ -149,10 +156,15 @@ def _curves(
     high, after = high.dropna(subset=column), after.dropna(subset=column)
     style.curve(panel, high, column, f"lr {_rate(network.high)}", _HIGH, band=band)
     for drop, colour in colours.items():
-        of_drop = after[after["drop"] == drop]
         panel.axvline(drop, color=colour, linestyle="--", linewidth=0.7)
-        label = f"lr {_rate(of_drop)} from {style.thousands(drop)}"
-        style.curve(panel, of_drop.assign(step=of_drop["step"] + drop), column, label, colour, band=band)
+    for drop, length in sorted(set(zip(after["drop"], after["length"], strict=True))):
+        of_drop = after[(after["drop"] == drop) & (after["length"] == length)]
+        usual = length == after["length"].min()
+        label = f"lr {_rate(of_drop)} from {style.thousands(drop)}" + (
+            "" if usual else f" for {style.thousands(length)}"
+        )
+        shifted, line = of_drop.assign(step=of_drop["step"] + drop), "-" if usual else _OTHER_LENGTH
+        style.curve(panel, shifted, column, label, colours[drop], band=band and usual, line=line)
     panel.set_xlim(left=0)
     panel.xaxis.set_major_formatter(style.thousands)
     panel.set_xlabel("SGD steps")
@@ -164,27 +176,49 @@ def _rate(metrics: pd.DataFrame) -> str:
 
 def _gained(panel: Axes, network: Network, colours: Mapping[float, Any]) -> None:
     """Test accuracy just before each drop and at the end of its continuation."""
-    panel.set_title("test accuracy (%) before and after the drop")
+    panel.set_title("test accuracy (%) before and after the drop", loc="left")
     panel.set_xlabel("steps at the high learning rate")
     if network.accuracy.empty:
         style.absent(panel, "no continuation\nis finished")
         return
-    steps = style.thousands(network.after["step"].max())
-    at_drop = network.accuracy.assign(
-        after=100 * network.accuracy["after"], before=100 * network.accuracy["before"]
-    ).groupby("drop")
-    for column, line, label in (("after", "-", f"{steps} steps after"), ("before", ":", "just before")):
-        mean, error = at_drop[column].mean(), at_drop[column].sem()
-        panel.plot(mean.index, mean, line, color=_HIGH, label=label, zorder=1)
-        for drop, colour in colours.items():
-            panel.errorbar(drop, mean[drop], error[drop], color=colour, marker="o", capsize=2, elinewidth=1)
+    percent = network.accuracy.assign(after=100 * network.accuracy["after"], before=100 * network.accuracy["before"])
+    for length in sorted(percent["length"].unique()):
+        line = "-" if length == percent["length"].min() else _OTHER_LENGTH
+        _means(
+            panel,
+            percent[percent["length"] == length],
+            "after",
+            line,
+            f"{style.thousands(length)} steps after",
+            colours,
+        )
+    _means(panel, percent.drop_duplicates(["drop", "replicate"]), "before", ":", "just before", colours)
     panel.xaxis.set_major_formatter(style.thousands)
     panel.legend(loc="best")
 
 
+def _means(panel: Axes, table: pd.DataFrame, column: str, line: str, label: str, colours: Mapping[float, Any]) -> None:
+    """Mean of `column` over the replicates against the drop time, and error bars of one standard error."""
+    at_drop = table.groupby("drop")[column]
+    mean, error = at_drop.mean(), at_drop.sem()
+    panel.plot(mean.index, mean, line, color=_HIGH, label=label, zorder=1)
+    for drop in mean.index:
+        filled = None if line != _OTHER_LENGTH else "white"
+        panel.errorbar(
+            drop,
+            mean[drop],
+            error[drop],
+            color=colours[drop],
+            marker="o",
+            markerfacecolor=filled,
+            capsize=2,
+            elinewidth=1,
+        )
+
+
 def _collapsed(panel: Axes, collapse: pd.DataFrame, colours: Mapping[float, Any]) -> None:
     """Fraction of independent neurons of each layer, a line for each drop time."""
-    panel.set_title("independent fraction at the drop")
+    panel.set_title("independent fraction at the drop", loc="left")
     panel.set_ylim(-0.03, 1.05)
     if collapse.empty:
         style.absent(panel, "not measured\nat the drop times")

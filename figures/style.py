@@ -89,11 +89,13 @@ def absent(panel: Axes, text: str) -> None:
     panel.grid(False)
 
 
-def curve(panel: Axes, table: pd.DataFrame, column: str, label: str, colour: Any, *, band: bool = True) -> None:
+def curve(
+    panel: Axes, table: pd.DataFrame, column: str, label: str, colour: Any, *, band: bool = True, line: str = "-"
+) -> None:
     """Mean of `column` over the replicates at each step, and a band of one standard deviation if there are several."""
     at_step = table.groupby("step")[column]
     mean, deviation = at_step.mean(), at_step.std(ddof=1)
-    panel.plot(mean.index, mean, color=colour, label=label, marker="o" if len(mean) == 1 else None)
+    panel.plot(mean.index, mean, line, color=colour, label=label, marker="o" if len(mean) == 1 else None)
     if band and deviation.notna().any():
         panel.fill_between(mean.index, mean - deviation, mean + deviation, color=colour, alpha=0.2, linewidth=0)
 

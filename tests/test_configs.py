@@ -7,25 +7,53 @@ from pathlib import Path
 import pytest
 
 from stochastic_collapse import load_config, train
+from stochastic_collapse.config import TrainConfig
 from stochastic_collapse.resources import shipped
+from stochastic_collapse.sweeps import load_sweep
 
 CONFIGS = sorted(
     p for folder in ("digits", "cifar10", "cifar100") for p in (shipped("configs") / folder).glob("*.yaml")
 )
-SHAPES = {"digits": "[1, 8, 8]", "cifar10": "[3, 32, 32]", "cifar100": "[3, 32, 32]"}
+SWEEPS = sorted((shipped("configs") / "sweeps").glob("*.yaml"))
+SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32), "cifar100": (3, 32, 32)}
 CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}-{p.stem}")
-def test_trains_two_steps_at_reduced_width(path: Path, tmp_path: Path) -> None:
+def two_steps_at_reduced_width(config: TrainConfig) -> TrainConfig:
     """On synthetic data of the dataset's shape, so that no download is needed."""
-    config = load_config(path)
-    data = config.data.name
-    synthetic = f"name: synthetic, shape: {SHAPES[data]}, num_classes: {CLASSES[data]}, train_size: 512, test_size: 64"
-    reduced = [] if config.model.name == "mlp" else ["model.width=0.05"]
-    result = train(load_config(path, [f"data={{{synthetic}}}", "max_steps=2", "device=cpu", *reduced]))
+    settings = config.model_dump(mode="json")
+    name = config.data.name
+    settings["data"] = {
+        "name": "synthetic",
+        "shape": SHAPES[name],
+        "num_classes": CLASSES[name],
+        "train_size": 512,
+        "test_size": 64,
+        "label_noise": config.data.label_noise,
+    }
+    if config.model.name != "mlp":
+        settings["model"]["width"] = 0.05
+    return TrainConfig.model_validate({**settings, "max_steps": 2, "from": None, "device": "cpu"})
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_trains_two_steps(path: Path) -> None:
+    result = train(two_steps_at_reduced_width(load_config(path)))
     assert result.steps == 2
     assert len(result.collapse) > 1
+
+
+@pytest.mark.parametrize("size", ["quick", "paper"])
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
+def test_each_experiment_of_a_sweep_trains_two_steps(path: Path, size: str) -> None:
+    runs = load_sweep(path, size).runs
+    first = {run.experiment: run for run in reversed(runs)}
+    for run in first.values():
+        assert train(two_steps_at_reduced_width(run.config)).steps == 2
+
+
+def test_every_figure_of_sweeps_has_its_file() -> None:
+    assert {path.stem for path in SWEEPS} == {"learning_rate", "label_noise", "batch_size", "learning_rate_drop"}
 
 
 def test_digits_shows_the_collapse() -> None:
