@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .collapse import measure_collapse
+    from .collapse import attractivity, measure_collapse
     from .config import TrainConfig, load_config
     from .toys import ToyConfig, ToyRun, load_toy, load_toys, simulate_toy
     from .training import TrainResult, train
@@ -27,6 +27,7 @@ _HOME = {
     "train": "training",
     "TrainResult": "training",
     "measure_collapse": "collapse",
+    "attractivity": "collapse",
     "ToyConfig": "toys",
     "ToyRun": "toys",
     "load_toy": "toys",
@@ -39,6 +40,7 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "__version__",
+    "attractivity",
     "load_config",
     "load_toy",
     "load_toys",

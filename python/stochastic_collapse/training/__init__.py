@@ -1,5 +1,6 @@
-"""Training: settings in, a run directory out."""
+"""Training: settings in, a run directory out; and what theory says of a run's networks under that training."""
 
 from .loop import TrainResult, train
+from .probe import probe_run
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["TrainResult", "probe_run", "train"]
