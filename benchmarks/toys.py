@@ -1,11 +1,17 @@
-"""Nanoseconds per step of one trajectory of Figure 2: every engine there is, both forms, beside a plain NumPy loop.
+"""Nanoseconds per step of the toy problems: every engine there is beside a plain loop, in turns, in one run.
 
     python benchmarks/toys.py [--steps 10000] [--repeats 3] [--julia PATH] [--json]
 
-All simulate the same 50 noise levels × 1,000 trajectories of configs/toys/fig2.yaml, in turns, in one run. The direct
-form and NumPy take 1/20 of the steps, since they are so much slower. `wall` is what the engine itself measured, from
-reading the inputs to the last file, `per core` that times its threads, `whole call` the rate with start-up and all. The
-plain loop is what a tutorial writes: all trajectories of a noise level in one array, m Brownian motions, m activations.
+- Figure 2's SDE, per step of a trajectory, 50 noise levels × 1,000 trajectories of configs/toys/fig2.yaml; the direct
+  form takes 1/20 of the steps. The plain loop is what a tutorial writes: all trajectories of a noise level in one NumPy
+  array, m Brownian motions, m activations.
+- Figure 5's linear students, per step of a mode, 5 noise levels × 256 seeds × 64 modes of configs/toys/fig5.yaml. The
+  plain loop is the published one, in NumPy: a seed after the other, its 64 modes in one array.
+- The two neurons, per step of a network, 9 settings × 8 seeds of configs/toys/two_neurons.yaml. The plain loop is the
+  published one: a PyTorch module and torch.optim.SGD, a network after the other.
+
+Plain loops take fewer steps, since they are so much slower. `wall` is what the engine itself measured, from reading the
+inputs to the last file, `per core` that times its threads, `whole call` the rate with start-up and all.
 """
 
 from __future__ import annotations
@@ -15,93 +21,193 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from machine import describe, print_machine
 from stochastic_collapse import ToyConfig, load_toys, simulate_toy
 from stochastic_collapse.toys.engines import all_engines
-from stochastic_collapse.toys.problems import data_of
+from stochastic_collapse.toys.problems import data_of, spec_of
 
 SLOWER = 20
 
 
-def configuration(method: str, steps: int) -> ToyConfig:
-    (config,) = load_toys("configs/toys/fig2.yaml", [f"method={method}", f"snapshots=[0, {steps}]"])
+@dataclass(frozen=True)
+class Case:
+    """One way to compute one problem; the last of a problem's cases is its plain loop."""
+
+    problem: str
+    name: str
+    size: str
+    measure: Callable[[], dict[str, float]]
+    """Nanoseconds per step: wall, per core, and of the whole call."""
+
+
+def settings(file: str, steps: int, *overrides: str) -> ToyConfig:
+    (config,) = load_toys(f"configs/toys/{file}.yaml", [f"snapshots=[0, {steps}]", *overrides])
     return config
 
 
-def measure_engine(engine: str, method: str, steps: int, julia: str | None) -> dict[str, float]:
-    """Nanoseconds per trajectory-step: wall, per core, and of the whole call."""
-    config = configuration(method, steps)
+def measure_engine(config: ToyConfig, engine: str, julia: str | None, width: int = 1) -> dict[str, float]:
+    """`width`: how many of the steps that are counted a trajectory takes at once."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         run = simulate_toy(config, engine, julia=julia, out=folder)
         whole = 1e9 * (time.perf_counter() - start) / run.provenance["steps"]
     threads = 1 if "gpu" in run.provenance else int(run.provenance["threads"])
-    return {"wall": run.nanoseconds_per_step, "per_core": run.nanoseconds_per_step * threads, "whole_call": whole}
+    wall = run.nanoseconds_per_step
+    return {"wall": wall / width, "per_core": wall * threads / width, "whole_call": whole / width}
 
 
-def measure_numpy(steps: int) -> dict[str, float]:
-    """The plain loop, of one noise level after the other."""
-    config = configuration("direct", steps)
-    data = data_of(config)
-    x, y, dt, m = data["x"], data["y"], config.dt, len(data["x"])
-    rng = np.random.default_rng(config.seed)
+def timed(loop: Callable[[], None], steps: int) -> dict[str, float]:
     start = time.perf_counter()
-    for eta in config.noise:
-        w1, w2 = 1e-3 * rng.standard_normal((2, config.trajectories, 1))
-        for _ in range(steps):
-            db = np.sqrt(dt) * rng.standard_normal((config.trajectories, m))
-            phi = np.tanh(w1 * x)
-            slope = (1 - phi**2) * x
-            residual = w2 * phi - y
-            dw1 = -(residual * w2 * slope).mean(1) * dt + np.sqrt(eta / m) * (w2 * slope * db).sum(1)
-            dw2 = -(residual * phi).mean(1) * dt + np.sqrt(eta / m) * (phi * db).sum(1)
-            w1, w2 = w1 + dw1[:, None], w2 + dw2[:, None]
-    wall = 1e9 * (time.perf_counter() - start) / (len(config.noise) * config.trajectories * steps)
+    loop()
+    wall = 1e9 * (time.perf_counter() - start) / steps
     return {"wall": wall, "per_core": wall, "whole_call": wall}
+
+
+# --- plain loops ----------------------------------------------------------------------------------------------------
+
+
+def plain_neuron(config: ToyConfig) -> dict[str, float]:
+    spec, data = spec_of(config), data_of(config)
+    x, y, dt, m, steps = data["x"], data["y"], spec["dt"], len(data["x"]), config.snapshots[-1]
+    rng = np.random.default_rng(config.seed)
+
+    def loop() -> None:
+        for eta in config.noise:
+            w1, w2 = 1e-3 * rng.standard_normal((2, config.trajectories, 1))
+            for _ in range(steps):
+                db = np.sqrt(dt) * rng.standard_normal((config.trajectories, m))
+                phi = np.tanh(w1 * x)
+                slope = (1 - phi**2) * x
+                residual = w2 * phi - y
+                dw1 = -(residual * w2 * slope).mean(1) * dt + np.sqrt(eta / m) * (w2 * slope * db).sum(1)
+                dw2 = -(residual * phi).mean(1) * dt + np.sqrt(eta / m) * (phi * db).sum(1)
+                w1, w2 = w1 + dw1[:, None], w2 + dw2[:, None]
+
+    return timed(loop, len(config.noise) * config.trajectories * steps)
+
+
+def plain_students(config: ToyConfig) -> dict[str, float]:
+    spec, s_star = spec_of(config), data_of(config)["s_star"]
+    steps, points = config.snapshots[-1], spec["parameters"]["points"]
+    rng = np.random.default_rng(config.seed)
+
+    def loop() -> None:
+        for sigma, lr in zip(spec["noise"], spec["lr"], strict=True):
+            for _ in range(config.trajectories):
+                u, v = np.ones_like(s_star), np.ones_like(s_star)
+                for _ in range(steps):
+                    residual = u * v - s_star + sigma * rng.standard_normal(len(s_star))
+                    du, dv = residual * v / points, residual * u / points
+                    u, v = u - lr * du, v - lr * dv
+
+    return timed(loop, len(config.noise) * config.trajectories * steps * len(s_star))
+
+
+def plain_two_neurons(config: ToyConfig) -> dict[str, float]:
+    spec = spec_of(config)
+    x, y = (torch.from_numpy(data_of(config)[name]).float()[:, None] for name in ("x", "y"))
+    steps = config.snapshots[-1]
+
+    def loop() -> None:
+        for sigma, lr in zip(spec["noise"], spec["lr"], strict=True):
+            for _ in range(config.trajectories):
+                linear, out = torch.nn.Linear(1, 2, bias=False), torch.nn.Linear(2, 1, bias=False)
+                model = torch.nn.Sequential(linear, torch.nn.GELU(), out)
+                linear.weight.data = torch.tensor([[1.0], [0.6]])
+                out.weight.data = torch.tensor([[-0.6, -0.4]])
+                optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
+                for _ in range(steps):
+                    optimizer.zero_grad()
+                    loss = 0.5 * ((model(x) - y - sigma * torch.randn(len(x), 1)) ** 2).mean()
+                    loss.backward()
+                    optimizer.step()
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # two would only wait for each other: it takes twice as long
+    try:
+        return timed(loop, len(spec["noise"]) * config.trajectories * steps)
+    finally:
+        torch.set_num_threads(threads)
+
+
+# --- all of them ----------------------------------------------------------------------------------------------------
+
+
+def cases(steps: int, julia: str | None) -> list[Case]:
+    """Of each problem the engines that are here and can do it, then the plain loop."""
+    few = max(1, steps // SLOWER)
+    neuron, students = settings("fig2", few), settings("fig5", few, "trajectories=4")
+    pairs = settings("two_neurons", few, "trajectories=1")
+    return [
+        *of_engines(settings("fig2", steps, "method=tabulated"), julia, ", tabulated"),
+        *of_engines(settings("fig2", few, "method=direct"), julia, ", direct"),
+        Case(neuron.problem.name, "NumPy, direct", size_of(neuron), lambda: plain_neuron(neuron)),
+        *of_engines(settings("fig5", steps), julia, width=64),
+        Case(students.problem.name, "NumPy", size_of(students, 64), lambda: plain_students(students)),
+        *of_engines(settings("two_neurons", steps), julia),
+        Case(pairs.problem.name, "PyTorch", size_of(pairs), lambda: plain_two_neurons(pairs)),
+    ]
+
+
+def of_engines(config: ToyConfig, julia: str | None, label: str = "", width: int = 1) -> Iterator[Case]:
+    for engine in all_engines(julia):
+        if engine.availability().available and config.problem.name in engine.problems:
+            measure = partial(measure_engine, config, engine.name, julia, width)
+            yield Case(config.problem.name, engine.name + label, size_of(config, width), measure)
+
+
+def size_of(config: ToyConfig, width: int = 1) -> str:
+    numbers = [
+        len(spec_of(config)["noise"]),
+        config.trajectories,
+        *([width] if width > 1 else []),
+        config.snapshots[-1],
+    ]
+    return " × ".join(map(str, numbers))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=10_000, help="steps of the tabulated form")
+    parser.add_argument("--steps", type=int, default=10_000, help="steps of the engines, but for direct forms")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--problem", help="only this one: single-neuron, teacher-student or two-neurons")
     parser.add_argument("--julia", help="the program of the engine julia")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    fast, slow = options.steps, max(1, options.steps // SLOWER)
-    states = {engine.name: engine.availability() for engine in all_engines(options.julia)}
-    here = [name for name, state in states.items() if state.available]
-    cases = [(name, "tabulated", fast) for name in here] + [(name, "direct", slow) for name in here]
-    times: dict[tuple[str, str, int], list[dict[str, float]]]
-    times = {case: [] for case in [*cases, ("numpy", "direct", slow)]}
+    wanted = [c for c in cases(options.steps, options.julia) if options.problem in (None, c.problem)]
+    times: list[list[dict[str, float]]] = [[] for _ in wanted]
     for _ in range(options.repeats):
-        for engine, method, steps in times:
-            plain = engine == "numpy"
-            taken = measure_numpy(steps) if plain else measure_engine(engine, method, steps, options.julia)
-            times[engine, method, steps].append(taken)
+        for case, taken in zip(wanted, times, strict=True):
+            taken.append(case.measure())
     results: list[dict[str, Any]] = [
-        {"engine": engine, "method": method, "steps": steps, "n": options.repeats}
+        {"problem": case.problem, "name": case.name, "size": case.size, "n": options.repeats}
         | {key: statistics.median(t[key] for t in taken) for key in ("wall", "per_core", "whole_call")}
-        for (engine, method, steps), taken in times.items()
+        for case, taken in zip(wanted, times, strict=True)
     ]
+    plain = {result["problem"]: result["wall"] for result in results}
     for result in results:
-        result["ratio"] = results[-1]["wall"] / result["wall"]
-    missing = {name: state.reason for name, state in states.items() if not state.available}
+        result["ratio"] = plain[result["problem"]] / result["wall"]
+    missing = {e.name: a.reason for e in all_engines(options.julia) if not (a := e.availability()).available}
     if options.json:
         print(json.dumps({"machine": describe(), "results": results, "not_available": missing}))
         return
     print_machine()
-    print(f"ns per step of one trajectory, median of {options.repeats}, ratio of wall to NumPy's")
+    print(f"ns per step, median of {options.repeats}, ratio of wall to the plain loop's")
     for r in results:
         print(
-            f"{r['engine']:>9} {r['method']:>9}: {r['wall']:7.1f} wall, {r['per_core']:7.1f} per core, "
-            f"{r['whole_call']:7.1f} whole call, ratio {r['ratio']:6.1f}, n = 50 × 1000 × {r['steps']} steps"
+            f"{r['problem']:>15}, {r['name']:>20}: {r['wall']:10.1f} wall, {r['per_core']:10.1f} per core, "
+            f"{r['whole_call']:10.1f} whole call, ratio {r['ratio']:6.1f}, n = {r['size']} steps"
         )
     for name, reason in missing.items():
-        print(f"{name:>9} not measured: {reason}")
+        print(f"{name:>15} not measured: {reason}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from stochastic_collapse.errors import InputError
 from stochastic_collapse.runs import find_runs, runs_root
 from stochastic_collapse.toys import ToyDirectory, ToyRun, load_toy, load_toys
 
-from . import batch_size, collapse, fig1, fig2, fig3, fig4, fig6, sources, style
+from . import batch_size, collapse, fig1, fig2, fig3, fig4, fig5, fig6, sources, style, two_neurons
 
 OF_RUNS: dict[str, Any] = {"collapse": collapse}
 """Figures drawn from the training runs that the user names, finished or not."""
@@ -21,7 +21,7 @@ OF_TRAINED: dict[str, Any] = {"fig3": fig3}
 OF_SWEEPS: dict[str, Any] = {"fig4": fig4, "batch-size": batch_size, "fig6": fig6}
 """Figures drawn from finished runs of the shipped sweeps, SWEEPS, or of those named."""
 
-OF_TOYS: dict[str, Any] = {"fig1": fig1, "fig2": fig2}
+OF_TOYS: dict[str, Any] = {"fig1": fig1, "fig2": fig2, "fig5": fig5, "two-neurons": two_neurons}
 """Figures drawn from the toy runs of shipped configurations, CONFIGS, the best first, or from those named."""
 
 ALL = {**OF_RUNS, **OF_TRAINED, **OF_SWEEPS, **OF_TOYS}
@@ -72,5 +72,5 @@ def _toys(name: str, paths: Sequence[str], report: Callable[[str], None]) -> lis
         if all(directory.is_finished for directory in directories):
             report(f"figure {name}: from {', '.join(map(str, directories))}, the runs of {file}")
             return [directory.load() for directory in directories]
-    command = f"sc simulate-toy {module.PROBLEM} -f {module.CONFIGS[-1]}"
+    command = f"{module.COMMAND} -f {module.CONFIGS[-1]}"
     raise InputError(f"figure {name}: not simulated yet in {runs_root()}; run: {command}")

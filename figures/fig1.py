@@ -20,6 +20,7 @@ from stochastic_collapse.toys import ToyRun
 from . import style
 
 PROBLEM = "quartic-well"
+COMMAND = f"sc simulate-toy {PROBLEM}"
 CONFIGS = ("configs/toys/fig1.yaml",)
 
 RADIUS = 1e-15  # collapsed: θ² < 1e-30

@@ -20,6 +20,7 @@ from stochastic_collapse.toys import ACTIVATIONS, ToyRun
 from . import style
 
 PROBLEM = "single-neuron"
+COMMAND = f"sc simulate-toy {PROBLEM}"
 CONFIGS = ("configs/toys/fig2.yaml", "configs/toys/fig2_quick.yaml")
 
 RADIUS = 0.01  # collapsed: ‖w‖ < ε

@@ -96,6 +96,24 @@ def test_analyze_compares_runs(
     assert re.search(r"at step.*40.*40", out)
 
 
+def test_analyze_attractivity(trained: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--attractivity", "--neurons", "1", "--examples", "10")
+    status, out, err = sc(capsys, "analyze", trained["run"], *options, "--json")
+    assert (status, err) == (0, "")
+    (run,) = json.loads(out)["runs"]
+    assert [(row["layer"], row["set"], row["direction"]) for row in run["attractivity"]][:3] == [
+        ("fc1", "sign", "present"),
+        ("fc1", "sign", "leading"),
+        ("fc1", "permutation", "present"),
+    ]
+    status, out, _ = sc(capsys, "analyze", trained["run"], *options, "--steps", "15,30")
+    assert status == 0
+    assert out.count("replicate_0, step ") == 2
+    assert re.search(r"fc2 .* permutation .* leading .* 1 .*±", out)
+    assert len((Path(trained["run"]) / "attractivity.csv").read_text().splitlines()) == 1 + 3 * 8
+    assert sc(capsys, "analyze", trained["run"], "--attractivity", "--neurons", "-1")[0] == 2
+
+
 def test_analyze_weights(trained: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = Path(trained["run"]) / "checkpoints" / "step_00000040.pt"
     status, out, _ = sc(capsys, "analyze", "--weights", checkpoint, "--model", "mlp", "--json")
@@ -141,6 +159,8 @@ def test_data_lists(capsys: pytest.CaptureFixture[str]) -> None:
             "no built-in network 'mpl'; expected one of mlp, vgg16, resnet18",
         ),
         (["analyze", "/tmp", "--steps", "1", "--every-checkpoint"], "give either --steps or --every-checkpoint"),
+        (["analyze", "/tmp", "--neurons", "3"], "--neurons and --examples go with --attractivity"),
+        (["analyze", "--weights", "TINY", "--model", "mlp", "--attractivity"], "--attractivity needs a RUN"),
         (["train", "-f", "TINY", "model=vgg16"], "model: expected settings such as model.name=mlp, found 'vgg16'"),
         (["analyze", "/tmp", "--steps", ""], "expected step numbers"),
         (["analyze", "/tmp", "--steps", "1,x"], "expected step numbers such as 10000,20000, found '1,x'"),

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
-from scipy.integrate import quad
+from scipy.integrate import quad, solve_ivp
 
+from stochastic_collapse.errors import InputError
 from stochastic_collapse.theory import (
+    attractivity_1d,
     quartic_well_density,
     quartic_well_exponent,
     quartic_well_threshold,
     single_neuron_exponents,
     single_neuron_threshold,
+    teacher_student_bounds,
+    teacher_student_growth,
+    teacher_student_threshold,
 )
 
 
@@ -69,3 +76,92 @@ def test_the_neurons_exponent_changes_sign_at_the_threshold() -> None:
         assert minus[1] == -plus[1]
         assert np.all(minus < plus)
     assert single_neuron_threshold(x, 3 * x) == pytest.approx(3)
+
+
+# --- attractivity ---------------------------------------------------------------------------------------------------
+
+
+def test_attractivity_is_what_ito_takes_from_log_theta() -> None:
+    """d log|θ| has the drift −L'(θ)/θ − D(θ)/θ²: of L = −cosh θ + θ⁴ and D = 3 sin²θ, near 0."""
+    theta = 1e-4
+    drift = np.sinh(theta) / theta - 4 * theta**2 - 3 * (np.sin(theta) / theta) ** 2
+    assert attractivity_1d(-1, 2 * 3) == pytest.approx(-drift, rel=1e-6)
+
+
+def test_attractivity_has_the_sign_of_the_wells_threshold() -> None:
+    mu, zeta = np.array([[0.1], [1.5], [4.0]]), np.linspace(0, 4, 41)
+    alpha = attractivity_1d(-mu, zeta**2)
+    assert alpha.shape == (3, 41)
+    assert np.array_equal(alpha > 0, zeta**2 / 2 - mu > 0)
+    off = np.abs(zeta - quartic_well_threshold(mu)) > 1e-9
+    assert np.array_equal((alpha > 0)[off], (zeta > quartic_well_threshold(mu))[off])
+    assert np.allclose(alpha, -quartic_well_exponent(mu, zeta), rtol=0, atol=1e-15)
+
+
+# --- teacher–student ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [1.3, 0.01, 0.0, -0.01, -0.7])
+def test_growth_solves_its_differential_equation(limit: float) -> None:
+    times = np.linspace(0, 20, 9)
+    solution = solve_ivp(lambda t, s: 2 * s * (limit - s), (0, 20), [0.4], t_eval=times, rtol=1e-10, atol=1e-13)
+    assert teacher_student_growth(limit, times, 0.4) == pytest.approx(solution.y[0], rel=1e-7)
+
+
+def test_growth_at_its_limits() -> None:
+    assert teacher_student_growth(1.3, 1e6, [0, 1e-9, 5]).tolist() == [0, pytest.approx(1.3), pytest.approx(1.3)]
+    assert teacher_student_growth([0, -1], 1e6, 2) == pytest.approx([1 / 2e6, 0], abs=1e-9)
+    assert teacher_student_growth(1e-12, 3, 2) == pytest.approx(teacher_student_growth(0, 3, 2), rel=1e-9)
+    assert teacher_student_growth(0.5, 0, 2) == 2
+
+
+def test_bounds_enclose_what_noise_leaves() -> None:
+    s_star, sigma = np.array([0.2, 0.6, 1.3]), np.array([[0.0], [10.0], [20.0]])
+    lower, upper = teacher_student_bounds(s_star, 3 / 1024, sigma, [[1e4]], 1.0)
+    assert lower.shape == upper.shape == (3, 3)
+    shrunk = s_star - teacher_student_threshold(3 / 1024, sigma)
+    assert lower == pytest.approx(np.maximum(shrunk, 0), abs=1e-3)
+    assert np.array_equal(lower[0], upper[0])
+    assert upper == pytest.approx(np.broadcast_to(s_star, (3, 3)))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_the_lower_bounds_limit_is_the_mean_of_the_stationary_density(share: float) -> None:
+    """A mode is a quartic well of μ = s* and ζ = σ√η, and ŝ = θ²."""
+    s_star, eta = 1.2, 0.003
+    sigma = np.sqrt(share * 2 * s_star / eta)
+    zeta = sigma * np.sqrt(eta)
+
+    def integrand(u: float) -> float:  # θ = u^10
+        return float(u**20 * quartic_well_density(u**10, s_star, zeta) * 10 * u**9)
+
+    mean = 2 * quad(integrand, 0, 9**0.1, limit=500)[0]
+    assert mean == pytest.approx(s_star - teacher_student_threshold(eta, sigma), abs=1e-6)
+    assert mean == pytest.approx(teacher_student_bounds(s_star, eta, sigma, 1e4, 1)[0], abs=1e-6)
+    assert zeta < quartic_well_threshold(s_star)
+
+
+# --- bad input ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: attractivity_1d(1, -1), "diffusion_curvature: expected numbers ≥ 0, found -1"),
+        (lambda: attractivity_1d(np.nan, 1), "loss_curvature: expected finite numbers, found nan"),
+        (lambda: quartic_well_threshold([1, -2]), "mu: expected numbers ≥ 0, found -2"),
+        (lambda: quartic_well_exponent(1, -1), "zeta: expected numbers ≥ 0"),
+        (lambda: quartic_well_density("x", 1, 1), "theta: expected numbers, found 'x'"),
+        (lambda: quartic_well_density(0, -1, 1), "mu: expected numbers ≥ 0"),
+        (lambda: single_neuron_threshold([1, 2], [1]), r"x, y: expected two lists .* found shapes \(2,\), \(1,\)"),
+        (lambda: single_neuron_threshold([0, 0], [1, 2]), "x not all 0"),
+        (lambda: single_neuron_exponents([1], [1], np.inf), "eta: expected finite numbers, found inf"),
+        (lambda: teacher_student_threshold(-1, 1), "eta: expected numbers ≥ 0"),
+        (lambda: teacher_student_growth(1, -1, 1), "t: expected numbers ≥ 0"),
+        (lambda: teacher_student_bounds(-0.1, 1, 1, 1, 1), "s_star: expected numbers ≥ 0"),
+    ],
+)
+def test_bad_input_is_one_line(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        call()
+    assert len(str(caught.value).splitlines()) == 1

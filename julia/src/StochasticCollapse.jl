@@ -1,11 +1,12 @@
 """
-Toy stochastic differential equations of SGD's collapse towards invariant sets (arXiv 2306.04251).
+Toy problems of SGD's collapse towards invariant sets (arXiv 2306.04251): stochastic differential equations, and a
+recursion of SGD.
 
 One public entry, [`simulate`](@ref): it takes a run directory with a `spec.toml`, runs an ensemble of trajectories at
-every noise level by Euler–Maruyama, and leaves `.npy` files there. [`add_activation!`](@ref) adds activation functions.
+every noise level, and leaves `.npy` files there. [`add_activation!`](@ref) adds activation functions.
 
-Three ideas are kept apart: a *problem* is an SDE with its initial law (`problems.jl`), a *form* says how one step of
-Euler–Maruyama is computed (`euler_maruyama.jl`, `tables.jl`), the *ensemble* spreads trajectories over threads
+Three ideas are kept apart: a *problem* is an SDE or a recursion with its start (`problems.jl`), a *form* says how one
+step is computed (`euler_maruyama.jl`, `recursions.jl`, `tables.jl`), the *ensemble* spreads trajectories over threads
 (`ensemble.jl`). The rest is input and output.
 
 Standard library only; runs on Julia 1.5 and newer.
@@ -32,6 +33,7 @@ include("normals.jl")
 include("activations.jl")
 include("problems.jl")
 include("euler_maruyama.jl")
+include("recursions.jl")
 include("tables.jl")
 include("spec.jl")
 include("protocol.jl")

@@ -1,7 +1,6 @@
 # All trajectories of one noise level, in blocks of fixed size that threads take as they become free. The normals of a
 # block depend on (seed, noise level, block) only, hence the result on neither the threads nor the order of work.
 
-const BLOCK = 32  # trajectories: few enough to share out evenly, enough for the processor to overlap their steps
 const CHUNK = 16  # steps for which normals are drawn at once, so that they stay in the fastest cache
 
 """
@@ -11,11 +10,11 @@ The states of the N trajectories of noise level number `level` at the S snapshot
 """
 function simulate_level(problem::Problem, form::Form, spec::Spec, level::Int, monitor::Monitor)
     states = Array{Float64}(undef, dimension(problem), spec.trajectories, length(spec.snapshots))
-    blocks = collect(Iterators.partition(1:spec.trajectories, BLOCK))
+    blocks = collect(Iterators.partition(1:spec.trajectories, block_size(problem)))
     next = Threads.Atomic{Int}(1)
     function work()  # -> nothing, or what went wrong
         try
-            step = stepper(problem, form, spec.noise[level], spec.dt)
+            step = stepper(problem, form, spec.noise[level], time_step(problem, spec.dt, level))
             while (block = Threads.atomic_add!(next, 1)) <= length(blocks)
                 stream = NormalStream(spec.seed, level, block)
                 simulate_block!(states, blocks[block], step, problem, spec.snapshots, stream, monitor) || return
@@ -47,13 +46,13 @@ end
 """Simulate the given trajectories from start to end into `states`; false where `monitor` stopped it on the way."""
 function simulate_block!(states, trajectories, step, problem, snapshots, stream, monitor)
     D, B = dimension(problem), length(trajectories)
-    current, normals = Array{Float64}(undef, D, B), Array{Float64}(undef, D, B, CHUNK)
-    current .= problem.init_std .* normals!(current, D * B, stream)
+    current, normals = Array{Float64}(undef, D, B), Array{Float64}(undef, draws(problem), B, CHUNK)
+    start!(current, problem, stream)
     at = 0
     for (s, snapshot) in enumerate(snapshots)
         while at < snapshot
             steps = min(CHUNK, snapshot - at)
-            advance!(current, step, normals, steps, stream)
+            advance!(current, step, normals, at, steps, stream)
             at += steps
             look!(monitor, steps * B) || return false
         end
@@ -63,16 +62,16 @@ function simulate_block!(states, trajectories, step, problem, snapshots, stream,
 end
 
 """
-Take `steps` steps. A collapsed trajectory decays towards 0 for ever; numbers below 2.3e-308, with which processors
+Take `steps` steps after the first `at`. A collapsed trajectory decays towards 0 for ever; numbers below 2.3e-308, with which processors
 calculate a hundred times more slowly, are made 0. That is a mode of the thread, so it ends before the task may yield.
 """
-function advance!(states, step, normals, steps, stream)
-    normals!(normals, size(states, 1) * size(states, 2) * steps, stream)
+function advance!(states, step, normals, at, steps, stream)
+    normals!(normals, size(normals, 1) * size(normals, 2) * steps, stream)
     before = get_zero_subnormals()
     set_zero_subnormals(true)
     try
         for k in 1:steps
-            step!(step, states, normals, k)
+            step!(step, states, normals, k, at + k)
         end
     finally
         set_zero_subnormals(before)

@@ -1,7 +1,10 @@
 # Euler–Maruyama: X ← X + a(X) dt + b(X) √dt ξ, strong order 1/2, weak order 1 (Kloeden and Platen 1992, 10.2 and 14.1).
 #
 # A stepper is what remains of a problem once form, noise level and dt are fixed: `step!(stepper, states, normals, k)`
-# advances every column of `states`, of size (D, trajectories), by one step with the normals [:, :, k].
+# advances every column of `states`, of size (D, trajectories), by one step with the normals [:, :, k]. Where the number
+# of the step matters it is a fifth argument.
+
+step!(stepper, states, normals, k, number) = step!(stepper, states, normals, k)
 
 """How a step is computed; `stepper(problem, form, noise, dt)` makes the stepper. `Direct` follows the equations."""
 abstract type Form end

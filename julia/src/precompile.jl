@@ -5,10 +5,11 @@ let activation = typeof(ACTIVATIONS["tanh"]), neuron = SingleNeuron{activation}
     precompile(Tabulated, (neuron,))
     for (problem, form, step) in ((neuron, Tabulated, TabulatedNeuron{activation}),
                                   (neuron, Direct, DirectNeuron{activation}),
-                                  (QuarticWell, Direct, DirectWell))
+                                  (QuarticWell, Direct, DirectWell),
+                                  (TeacherStudent, Direct, DirectTeacherStudent))
         precompile(simulate_level, (problem, form, Spec, Int, Monitor))
         precompile(simulate_block!,
                    (Array{Float64,3}, UnitRange{Int}, step, problem, Vector{Int}, NormalStream, Monitor))
-        precompile(advance!, (Matrix{Float64}, step, Array{Float64,3}, Int, NormalStream))
+        precompile(advance!, (Matrix{Float64}, step, Array{Float64,3}, Int, Int, NormalStream))
     end
 end

@@ -1,4 +1,5 @@
-# The stochastic differential equations (Itô), each with its parameters and its initial law N(0, init_std²).
+# The problems, each with its parameters and its start: stochastic differential equations (Itô) that start from
+# N(0, init_std²), and a recursion of SGD.
 
 abstract type Problem end
 
@@ -30,6 +31,46 @@ struct QuarticWell <: Problem
     init_std::Float64
 end
 
-"""Numbers in a state, and normals that a step draws."""
+"""
+    TeacherStudent(s_star, rate, lr, points, init)
+
+Linear teacher–student in its diagonal form, SGD with label noise σ (Figure 5 of the paper). Each mode has a pair (u, v),
+which starts as `init` and learns the singular value s* by
+
+    r = u v − s* + σ ξ,    (u, v) ← (u − η r v, v − η r u),    η = lr rate / points
+
+with a rate for each step and an lr for each noise level. The noise level is σ; a state is (u of all modes, v of all).
+"""
+struct TeacherStudent <: Problem
+    s_star::Vector{Float64}
+    rate::Vector{Float64}
+    lr::Vector{Float64}
+    points::Int
+    init::Tuple{Float64,Float64}
+end
+
+"""Numbers in a state."""
 dimension(::SingleNeuron) = 2
 dimension(::QuarticWell) = 1
+dimension(problem::TeacherStudent) = 2length(problem.s_star)
+
+"""Normals that a step draws."""
+draws(problem::Problem) = dimension(problem)
+draws(problem::TeacherStudent) = length(problem.s_star)
+
+"""Trajectories of a block: few enough to share out evenly, enough for the processor to overlap their steps."""
+block_size(::Problem) = 32
+block_size(problem::TeacherStudent) = max(1, 256 ÷ length(problem.s_star))
+
+"""Put the first states into `states`, (D, trajectories)."""
+start!(states, problem::Problem, stream) = states .= problem.init_std .* normals!(states, length(states), stream)
+function start!(states, problem::TeacherStudent, stream)
+    modes = draws(problem)
+    states[1:modes, :] .= problem.init[1]
+    states[modes+1:end, :] .= problem.init[2]
+    states
+end
+
+"""The time step of noise level number `level`, where `dt` is that of spec.toml."""
+time_step(::Problem, dt, level) = dt
+time_step(problem::TeacherStudent, dt, level) = problem.lr[level] / problem.points

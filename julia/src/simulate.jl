@@ -5,8 +5,9 @@
 
 Simulate what `dir/spec.toml` describes (see below) and leave in `dir`, each put in place atomically:
 
-- `time.npy` (S,): the snapshots' times; `noise.npy` (K,): the noise levels;
-- `state.npy` (K, S, N, D), float64, C order: the states; D = 2 for a single neuron, (w1, w2), D = 1 for the well, θ;
+- `time.npy` (S,): the snapshots' times, of a recursion their steps; `noise.npy` (K,): the noise levels;
+- `state.npy` (K, S, N, D), float64, C order: the states; D = 2 for a single neuron, (w1, w2), D = 1 for the well, θ,
+  and twice the number of modes for the teacher–student, u of all modes and v of all modes;
 - `provenance.toml`: engine, versions, method, threads, cpu, seconds (of all calls it took), steps, and the inputs.
 
 The result depends on the inputs alone, not on the number of threads or on interruptions, and the random numbers are
@@ -39,6 +40,9 @@ one who wrote it.
     activation = "tanh"              # or one that `add_activation!` made known
     zeta = 1.0
     init_std = 0.001                 # for the well: mu and init_std
+
+For the teacher–student, with data `s_star.npy` (modes,) and `rate.npy` (steps,) (see `TeacherStudent`), `lr` with a
+number for each noise level takes the place of `dt`, and the parameters are `points` and `init`, two numbers.
 """
 function simulate(dir::AbstractString)
     try
@@ -123,7 +127,7 @@ function open_levels(dir, spec)
     end
     rm(levels * ".part", force = true, recursive = true)
     mkdir(levels * ".part")
-    for name in filter(name -> isfile(joinpath(dir, name)), ["spec.toml", "x.npy", "y.npy"])
+    for name in ["spec.toml"; DATA[spec.inputs["problem"]] .* ".npy"]
         cp(joinpath(dir, name), joinpath(levels * ".part", name))
     end
     Base.Filesystem.rename(levels * ".part", levels)
@@ -139,8 +143,9 @@ end
 
 function warn_of_divergence(states, spec, level)
     diverged = count(n -> !all(isfinite, view(states, :, n, size(states, 3))), axes(states, 2))
+    setting = haskey(spec.inputs, "lr") ? "lr = $(spec.inputs["lr"][level])" : "dt = $(spec.dt)"
     diverged == 0 || log_line("noise $(spec.noise[level]): $diverged of $(spec.trajectories) trajectories diverged; " *
-                              "dt = $(spec.dt) may be too large")
+                              "$setting may be too large")
 end
 
 provenance(spec, seconds, steps) = Dict(

@@ -10,57 +10,82 @@ struct Spec
     problem::Problem
     method::String
     seed::Int
-    dt::Float64
+    dt::Float64             # of recursions 1: their time counts steps
     trajectories::Int       # N
     noise::Vector{Float64}  # (K,)
     snapshots::Vector{Int}  # (S,) step indices; the last one is the number of steps
-    inputs::Dict{String,Any}  # everything the result depends on: the fields of spec.toml, x, y
+    inputs::Dict{String,Any}  # everything the result depends on: the fields of spec.toml, and the data
 end
 
 Form(spec::Spec) = spec.method == "tabulated" ? Tabulated(spec.problem) : Direct()
 
-const METHODS = Dict("single-neuron" => ["tabulated", "direct"], "quartic-well" => ["direct"])
-const PARAMETERS = Dict("single-neuron" => ["activation", "zeta", "init_std"], "quartic-well" => ["mu", "init_std"])
-const FIELDS = ["format", "problem", "method", "seed", "dt", "trajectories", "noise", "snapshots", "parameters"]
+const METHODS = Dict("single-neuron" => ["tabulated", "direct"], "quartic-well" => ["direct"],
+                     "teacher-student" => ["direct"])
+const PARAMETERS = Dict("single-neuron" => ["activation", "zeta", "init_std"], "quartic-well" => ["mu", "init_std"],
+                        "teacher-student" => ["points", "init"])
+const FIELDS = ["format", "problem", "method", "seed", "trajectories", "noise", "snapshots", "parameters"]
+const DATA = Dict("single-neuron" => ["x", "y"], "quartic-well" => String[], "teacher-student" => ["s_star", "rate"])
 
 """
     read_spec(dir) -> Spec
 
-Read `dir/spec.toml`, and for a single neuron the data `dir/x.npy` and `dir/y.npy`, both float64 of shape (m,).
+Read `dir/spec.toml`, and the problem's data, such as `dir/x.npy` and `dir/y.npy`, each float64 of one dimension.
 `SpecError` for any field that is missing, unknown, of the wrong type or out of range.
 """
 function read_spec(dir::AbstractString)
     isdir(dir) || throw(SpecError("no directory $dir"))
     fields = parse_toml(joinpath(dir, "spec.toml"))
     take(fields, "format", is(Int, ==(1)), "1, the format that this version reads")
-    only_fields(fields, FIELDS, "")
-    problem = choice(fields, "problem", keys(METHODS))
-    method = choice(fields, "method", METHODS[problem])
+    name = choice(fields, "problem", keys(METHODS))
+    recursion = name == "teacher-student"
+    only_fields(fields, [FIELDS; recursion ? "lr" : "dt"], "")
+    method = choice(fields, "method", METHODS[name])
     parameters = take(fields, "parameters", is(AbstractDict), "a table")
-    only_fields(parameters, PARAMETERS[problem], "parameters.")
-    number(name, least = -Inf) =
-        Float64(take(parameters, name, is(Real, >=(least)), least == 0 ? "a number ≥ 0" : "a number", "parameters."))
-    init_std = number("init_std", 0)
+    only_fields(parameters, PARAMETERS[name], "parameters.")
     inputs = Dict{String,Any}(fields)
-    if problem == "single-neuron"
+    data = Dict(key => read_data(dir, "$key.npy", name) for key in DATA[name])
+    # Long data go into provenance.toml as a fingerprint.
+    foreach(key -> inputs[key] = length(data[key]) <= 1000 ? data[key] : fingerprint(data[key]), keys(data))
+    noise = Float64.(take(fields, "noise", is_list(is(Real, >=(0))), "a list of one or more numbers ≥ 0"))
+    snapshots = Int.(take(fields, "snapshots", value -> is_list(is(Int, >=(0)))(value) && issorted(value, lt = <=),
+                          "a list of one or more integers ≥ 0, strictly increasing"))
+    Spec(PROBLEMS[name](fields, parameters, data, length(noise), last(snapshots)), method,
+         take(fields, "seed", is(Int, >=(0)), "an integer ≥ 0"),
+         recursion ? 1.0 : Float64(take(fields, "dt", is(Real, >(0)), "a number > 0")),
+         take(fields, "trajectories", is(Int, >(0)), "an integer > 0"),
+         noise, snapshots, inputs)
+end
+
+# What makes a problem of the fields and parameters of spec.toml, the data, and the numbers of levels and steps.
+const PROBLEMS = Dict{String,Function}(
+    "single-neuron" => function (fields, parameters, data, levels, steps)
         activation = ACTIVATIONS[choice(parameters, "activation", keys(ACTIVATIONS), "parameters.")]
-        x, y = read_data(dir, "x.npy"), read_data(dir, "y.npy")
+        x, y = data["x"], data["y"]
         length(x) == length(y) ||
             throw(SpecError("x.npy has $(length(x)) values and y.npy $(length(y)), expected as many"))
-        inputs["x"], inputs["y"] = x, y
-        sde = SingleNeuron(x, y, activation, number("zeta", 0), init_std)
-    else
-        sde = QuarticWell(number("mu"), init_std)
-    end
-    Spec(sde, method,
-         take(fields, "seed", is(Int, >=(0)), "an integer ≥ 0"),
-         Float64(take(fields, "dt", is(Real, >(0)), "a number > 0")),
-         take(fields, "trajectories", is(Int, >(0)), "an integer > 0"),
-         Float64.(take(fields, "noise", is_list(is(Real, >=(0))), "a list of one or more numbers ≥ 0")),
-         Int.(take(fields, "snapshots", value -> is_list(is(Int, >=(0)))(value) && issorted(value, lt = <=),
-                   "a list of one or more integers ≥ 0, strictly increasing")),
-         inputs)
-end
+        SingleNeuron(x, y, activation, number(parameters, "zeta", 0), number(parameters, "init_std", 0))
+    end,
+    "quartic-well" => (fields, parameters, data, levels, steps) ->
+        QuarticWell(number(parameters, "mu"), number(parameters, "init_std", 0)),
+    "teacher-student" => function (fields, parameters, data, levels, steps)
+        lr = take(fields, "lr", value -> is_list(is(Real, >(0)))(value) && length(value) == levels,
+                  "a list of numbers > 0, as many as noise has")
+        length(data["rate"]) >= steps ||
+            throw(SpecError("rate.npy has $(length(data["rate"])) values, expected one for each of $steps steps"))
+        points = take(parameters, "points", is(Int, >(0)), "an integer > 0", "parameters.")
+        init = take(parameters, "init", value -> is_list(is(Real))(value) && length(value) == 2, "two numbers",
+                    "parameters.")
+        TeacherStudent(data["s_star"], data["rate"], Float64.(lr), points, Tuple(Float64.(init)))
+    end,
+)
+
+number(parameters, name, least = -Inf) =
+    Float64(take(parameters, name, is(Real, >=(least)), least == 0 ? "a number ≥ 0" : "a number", "parameters."))
+
+"""16 digits that other values hardly share."""
+fingerprint(values) =
+    string(foldl((key, value) -> scramble(key + GOLDEN * (reinterpret(UInt64, value) | 1)), values, init = UInt64(0)),
+           base = 16, pad = 16)
 
 function parse_toml(path)
     isfile(path) || throw(SpecError("$path is missing"))
@@ -101,9 +126,9 @@ function only_fields(table, known, prefix)
     end
 end
 
-function read_data(dir, name)
+function read_data(dir, name, problem)
     path = joinpath(dir, name)
-    isfile(path) || throw(SpecError("$name is missing, expected the data points of problem \"single-neuron\""))
+    isfile(path) || throw(SpecError("$name is missing, expected the data of problem \"$problem\""))
     data = try
         read_npy(path)
     catch error

@@ -45,4 +45,5 @@ end
     include("convergence.jl")
     include("spec.jl")
     include("runs.jl")
+    include("teacher_student.jl")
 end

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .collapse import measure_collapse
+    from .collapse import attractivity, measure_collapse
     from .config import TrainConfig, load_config
     from .toys import ToyConfig, ToyRun, load_toy, load_toys, simulate_toy
     from .training import TrainResult, finetune, train, train_replicates
@@ -29,6 +29,7 @@ _HOME = {
     "train_replicates": "training",
     "TrainResult": "training",
     "measure_collapse": "collapse",
+    "attractivity": "collapse",
     "ToyConfig": "toys",
     "ToyRun": "toys",
     "load_toy": "toys",
@@ -41,6 +42,7 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "__version__",
+    "attractivity",
     "finetune",
     "load_config",
     "load_toy",

@@ -279,6 +279,11 @@ def sweep(
     "--weights", type=click.Path(path_type=Path), metavar="FILE", help="Measure a file of weights instead of a run."
 )
 @click.option("--model", metavar="NAME", help="With --weights: which built-in network it is (mlp, vgg16, resnet18).")
+@click.option("--attractivity", is_flag=True, help="Predict instead which neurons SGD draws to vanish or to merge.")
+@click.option(
+    "--neurons", metavar="N", type=int, help="With --attractivity: neurons, also pairs, per layer (default 8)."
+)
+@click.option("--examples", metavar="N", type=int, help="With --attractivity: training examples (default 512).")
 @_common
 def analyze(
     runs: tuple[str, ...],
@@ -286,23 +291,33 @@ def analyze(
     every_checkpoint: bool,
     weights: Path | None,
     model: str | None,
+    attractivity: bool,
+    neurons: int | None,
+    examples: int | None,
     as_json: bool,
 ) -> None:
     """Count the independent neurons of each layer, in runs or in any file of weights.
 
     RUN is a run directory, or a folder of them. The measurements are added to the run's collapse.csv. With several
-    runs a table compares them.
+    runs a table compares them. With --attractivity the run's data, learning rate and batch size tell for the neurons
+    nearest to vanishing, and the pairs nearest to each other, whether theory predicts that SGD takes them there; the
+    rows are added to the run's attractivity.csv.
 
     \b
     Examples:
         sc analyze runs/digits-mlp-0e0b1270c3fa --every-checkpoint
+        sc analyze runs/digits-mlp-0e0b1270c3fa --attractivity --steps 5000,20000
         sc analyze --weights state_100000ba.pt --model vgg16
     """
     if bool(runs) == bool(weights) or bool(weights) != bool(model):
         raise click.UsageError("give either RUN directories, or --weights FILE with --model NAME")
+    if weights is not None and attractivity:
+        raise click.UsageError("--attractivity needs a RUN: its data, learning rate and batch size")
+    if not attractivity and (neurons is not None or examples is not None):
+        raise click.UsageError("--neurons and --examples go with --attractivity")
     from . import collapse
     from .runs import find_runs, labelled
-    from .terminal import print_collapse, print_comparison
+    from .terminal import print_attractivity, print_collapse, print_comparison
 
     if weights is not None and model is not None:
         table = collapse.analyze_weights(weights, model)
@@ -314,6 +329,17 @@ def analyze(
     if every_checkpoint and steps is not None:
         raise click.UsageError("give either --steps or --every-checkpoint")
     which: collapse.Steps = "all" if every_checkpoint else _steps(steps) if steps is not None else "last"
+    if attractivity:
+        from . import training
+
+        sizes = {key: n for key, n in (("neurons", neurons), ("examples", examples)) if n is not None}
+        probed = [(str(run), training.probe_run(run, which, **sizes)) for run in find_runs(runs)]
+        if as_json:
+            _print_json({"runs": [{"run": run, "attractivity": rows.to_dict("records")} for run, rows in probed]})
+        else:
+            for run, rows in probed:
+                print_attractivity(run, rows)
+        return
     found = labelled(find_runs(runs))
     tables = [collapse.analyze_run(run, which) for run, _ in found]
     if as_json:
@@ -376,29 +402,61 @@ def data(name: str | None, source: Path | None, as_json: bool) -> None:
         click.echo(f"{name}: complete in {folder}")
 
 
+def _of_toys(example: str) -> Callable[[F], F]:
+    """What the commands that simulate toy problems have in common."""
+
+    def decorate(command: F) -> F:
+        for option in reversed(
+            [
+                _settings(example),
+                click.option(
+                    "--engine",
+                    default="auto",
+                    show_default=True,
+                    help="juliacall, julia, torch, or the first that runs here.",
+                ),
+                click.option(
+                    "--julia",
+                    metavar="PATH",
+                    help="The program of the engine julia, instead of $SC_JULIA or julia on PATH.",
+                ),
+                click.option(
+                    "--out",
+                    type=click.Path(path_type=Path),
+                    metavar="DIR",
+                    help="Directory of this run; of several ensembles, a folder for each in it.",
+                ),
+                _common,
+            ]
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _simulate(
+    problem: str | Sequence[str], example: str, file: str | None, overrides: tuple[str, ...], as_json: bool, **how: Any
+) -> None:
+    from .toys import load_toys
+    from .toys.simulation import simulate_all
+
+    _need_settings(file, overrides, example)
+    runs = simulate_all(load_toys(file, overrides, problem), report=_note, **how)
+    if as_json:
+        _print_json({"runs": [run.to_json() for run in runs]})
+    else:
+        for run in runs:
+            click.echo(run.summary())
+
+
+_FIG2, _FIG5, _TWO_NEURONS = (f"configs/toys/{name}.yaml" for name in ("fig2_quick", "fig5_quick", "two_neurons"))
+
+
 @cli.command("simulate-toy")
 @click.argument("problem", metavar="PROBLEM")
-@_settings("configs/toys/fig2_quick.yaml")
-@click.option(
-    "--engine", default="auto", show_default=True, help="juliacall, julia, torch, or the first that runs here."
-)
-@click.option("--julia", metavar="PATH", help="The program of the engine julia, instead of $SC_JULIA or julia on PATH.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Directory of this run, instead of one under $SC_RUNS; of several ensembles, a folder for each in it.",
-)
-@_common
-def simulate_toy(
-    problem: str,
-    file: str | None,
-    overrides: tuple[str, ...],
-    engine: str,
-    julia: str | None,
-    out: Path | None,
-    as_json: bool,
-) -> None:
+@_of_toys(_FIG2)
+def simulate_toy(problem: str, **options: Any) -> None:
     """Simulate a toy SDE: PROBLEM is single-neuron or quartic-well.
 
     A finished run is not simulated again; an interrupted one (Ctrl-C, SIGTERM, kill -9) continues with the same
@@ -409,16 +467,40 @@ def simulate_toy(
         sc simulate-toy single-neuron -f configs/toys/fig2_quick.yaml
         sc simulate-toy quartic-well -f configs/toys/fig1.yaml --engine julia ensembles.paths.trajectories=20
     """
-    from .toys import load_toys
-    from .toys.simulation import simulate_all
+    _simulate(problem, _FIG2, **options)
 
-    _need_settings(file, overrides, "configs/toys/fig2_quick.yaml")
-    runs = simulate_all(load_toys(file, overrides, problem), engine, julia=julia, out=out, report=_note)
-    if as_json:
-        _print_json({"runs": [run.to_json() for run in runs]})
-    else:
-        for run in runs:
-            click.echo(run.summary())
+
+@cli.command("teacher-student")
+@_of_toys(_FIG5)
+def teacher_student(**options: Any) -> None:
+    """Train linear students with noisy SGD: which modes of the data survive (Figure 5).
+
+    The problem is teacher-student, the diagonal form with label noise, or teacher-student-general, full matrices with
+    mini-batches. A finished run is not computed again; an interrupted one (Ctrl-C, SIGTERM, kill -9) continues with the
+    same command after its finished noise levels.
+
+    \b
+    Examples:
+        sc teacher-student -f configs/toys/fig5_quick.yaml
+        sc teacher-student -f configs/toys/fig5.yaml trajectories=64
+        sc teacher-student -f configs/toys/fig5_general_quick.yaml
+    """
+    _simulate(("teacher-student", "teacher-student-general"), _FIG5, **options)
+
+
+@cli.command("two-neurons")
+@_of_toys(_TWO_NEURONS)
+def two_neurons(**options: Any) -> None:
+    """Train two neurons with label noise until they are copies of one another.
+
+    All learning rates, noise levels and seeds are one batch, so an interrupted run starts anew; a finished one is not
+    computed again.
+
+    \b
+    Example:
+        sc two-neurons -f configs/toys/two_neurons.yaml
+    """
+    _simulate("two-neurons", _TWO_NEURONS, **options)
 
 
 @cli.command()
@@ -451,14 +533,14 @@ def figures(arguments: tuple[str, ...], out: Path | None, as_json: bool) -> None
     """Draw figures as PNG and PDF, from what is finished; what is missing is named with the command that makes it.
 
     collapse RUN... draws the fraction of independent neurons per layer over the steps, one colour per run. The others
-    are the paper's, from the runs of the shipped configurations and sweeps, or from those named: fig1 and fig2 (toy
-    problems), fig3 (distances between neurons), fig4 (learning rate and label noise), batch-size (its supplement), fig6
-    (drop of the learning rate).
+    are the paper's, from the runs of the shipped configurations and sweeps, or from those named: fig1, fig2, fig5 and
+    two-neurons (toy problems), fig3 (distances between neurons), fig4 (learning rate and label noise), batch-size (its
+    supplement), fig6 (drop of the learning rate).
 
     \b
     Examples:
         sc figures collapse runs/digits-mlp-*
-        sc figures fig1 fig2 fig3 fig4 batch-size fig6
+        sc figures fig1 fig2 fig3 fig4 batch-size fig5 fig6 two-neurons
         sc figures fig4 runs/sweeps/mine
     """
     from .figures import draw_named

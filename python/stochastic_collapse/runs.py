@@ -39,6 +39,20 @@ COLLAPSE = {
     "fraction_independent": float,
     "effective_rank": float,
 }
+ATTRACTIVITY = {
+    "step": int,
+    "layer": str,
+    "set": str,
+    "neuron": int,
+    "partner": int,
+    "distance": float,
+    "direction": str,
+    "drift": float,
+    "diffusion": float,
+    "alpha": float,
+    "standard_error": float,
+    "verdict": str,
+}
 
 _TEMPORARY = ".sc-tmp"  # ends the names of half-written files
 
@@ -148,6 +162,13 @@ class RunDirectory:
     def collapse(self) -> pd.DataFrame:
         """One row per measured step and layer, with the columns COLLAPSE; empty before the first was written."""
         return self._table("collapse.csv", COLLAPSE)
+
+    def write_attractivity(self, table: pd.DataFrame) -> None:
+        self._write_table("attractivity.csv", table[list(ATTRACTIVITY)])
+
+    def attractivity(self) -> pd.DataFrame:
+        """What `sc analyze --attractivity` found, with the columns ATTRACTIVITY; empty before the first was written."""
+        return self._table("attractivity.csv", ATTRACTIVITY)
 
     # --- checkpoints ---
 

@@ -102,6 +102,18 @@ def print_collapse(title: str, collapse: pd.DataFrame) -> None:
     )
 
 
+def print_attractivity(title: str, attractivity: pd.DataFrame) -> None:
+    """The rows of an attractivity.csv: for each step a table of counts and medians per layer, set and direction."""
+    for step, at_step in attractivity.groupby("step"):
+        rows = []
+        for key, part in at_step.groupby(["layer", "set", "direction"], sort=False):
+            counts = [str((part["verdict"] == verdict).sum()) for verdict in ("attracted", "repelled")]
+            alpha, error = part["alpha"].median(), part["standard_error"].median()
+            rows.append([*map(str, key), str(len(part)), *counts, f"{alpha:.1e}±{error:.0e}"])
+        columns = ["layer", "set", "direction", "of", "attracted", "repelled", "median alpha"]
+        print_table(f"{title}, step {step}", columns, rows)
+
+
 def print_comparison(columns: Sequence[tuple[str, RunDirectory, pd.DataFrame]]) -> None:
     """Fractions of independent neurons by layer, a column per run: its label, the run, its rows of collapse.csv.
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
-from stochastic_collapse.figures import fig1, fig2, style
+from stochastic_collapse.figures import fig1, fig2, fig5, style, two_neurons
 
 from stochastic_collapse import ToyRun
 from stochastic_collapse.errors import InputError
+from stochastic_collapse.theory import teacher_student_growth
 
 X = np.array([-1.0, 0.5, 1.5])
 
@@ -104,6 +105,88 @@ def test_what_cannot_be_drawn() -> None:
     other.spec["parameters"]["mu"] = 1.0
     with pytest.raises(InputError, match="differ in mu"):
         fig1.load([few, other])
+
+
+# --- teacher–student ------------------------------------------------------------------------------------------------
+
+STEPS = [0, 10, 20, 25, 30]
+
+
+def student(rate: list[float] | None = None) -> ToyRun:
+    """Two modes, two noise levels, three seeds; ŝ = 1, then 0.5, 1, 1.5 by seed for the first mode, 0 for the other."""
+    state = np.ones((2, 5, 3, 4))
+    state[:, 1:, :, 0] = [0.5, 1, 1.5]  # u of the first mode
+    state[:, 1:, :, 1] = 0
+    spec = {"problem": "teacher-student", "lr": [0.5, 1.0], "trajectories": 3}
+    spec["parameters"] = {"points": 10, "init": [1.0, 1.0]}
+    data = {"s_star": np.array([1.2, 0.1]), "teacher": np.diag([0.9, 0.0])}
+    data["rate"] = np.array(rate if rate is not None else [1.0] * 20 + [0.1] * 10)
+    return ToyRun(Path("student"), spec, {}, np.array(STEPS, float), np.array([0.0, 4.0]), state, data)
+
+
+def test_fig5_has_means_errors_losses_and_laws() -> None:
+    results = fig5.load([student()])
+    assert (results.before.step, results.after.step) == (20, 30)
+    assert results.before.mean == pytest.approx(np.array([[1, 0], [1, 0]]))
+    assert results.before.error == pytest.approx(np.array([[0.5 / np.sqrt(3), 0]] * 2))
+    assert results.thresholds == pytest.approx([0, 0.1 * 16 / 2])
+    assert results.before.upper[1] == pytest.approx(teacher_student_growth([1.2, 0.1], 0.1 * 20, 1.0))
+    assert results.before.lower[1] == pytest.approx(teacher_student_growth([0.4, -0.7], 0.1 * 20, 1.0))
+    # After the drop of the rate, each seed from where it was.
+    each = teacher_student_growth(1.2 - 0.08, 0.01 * 10, [0.5, 1, 1.5])
+    assert results.after.lower[1] == pytest.approx([each.mean(), 0])
+    training, error = results.losses["training"]
+    assert training[0, 0] == pytest.approx((0.2**2 + 0.9**2) / 2)
+    assert training[0, 1] == pytest.approx(np.mean([0.7**2, 0.2**2, 0.3**2]) / 2 + 0.1**2 / 2)
+    assert error[0, 1] == pytest.approx(np.std([0.7**2 / 2, 0.2**2 / 2, 0.3**2 / 2], ddof=1) / np.sqrt(3))
+    assert results.losses["test"][0][0, 0] == pytest.approx((0.1**2 + 1) / 2)
+
+
+def test_fig5_draws_them() -> None:
+    with style.paper():
+        figure = fig5.draw(fig5.load([student()]))
+    training, test, before, after = figure.axes
+    assert curves(training)["σ = 0"][0] == pytest.approx((0.2**2 + 0.9**2) / 2)
+    assert [panel.get_ylabel() for panel in (training, test)] == ["training loss", "test loss"]
+    assert before.get_title(loc="left") == "step 20, before the learning rate drops"
+    assert after.get_title(loc="left") == "step 30, at the end"
+    points = before.containers[1].lines[0]
+    assert np.asarray(points.get_xdata()).tolist() == [1.2, 0.1]
+    assert np.asarray(points.get_ydata()).tolist() == [1, 0]
+
+
+def test_fig5_refuses_what_it_cannot_draw() -> None:
+    with pytest.raises(InputError, match="drawn from one run of teacher-student, found none"):
+        fig5.load([])
+    with pytest.raises(InputError, match="student: expected a constant learning rate with one drop at most"):
+        fig5.load([student([0.5] * 10 + [1.0] * 20)])
+    with pytest.raises(InputError, match="one drop at most"):
+        fig5.load([student([1.0] * 10 + [0.5] * 10 + [0.1] * 10)])
+    constant = fig5.load([student([1.0] * 30)])
+    assert constant.before.step == constant.after.step == 30
+
+
+# --- two neurons ----------------------------------------------------------------------------------------------------
+
+
+def test_two_neurons_draws_weights_and_distances() -> None:
+    state = np.zeros((4, 2, 3, 8))
+    state[..., :4] = [1, 0.6, -0.6, -0.4]
+    state[2, 1, :, :4] = 0.5  # merged
+    spec = {"problem": "two-neurons", "lr": [0.1, 0.2, 0.3, 0.1], "trajectories": 3}
+    run = ToyRun(Path("neurons"), spec, {}, np.array([0.0, 9.0]), np.array([0.1, 0.1, 0.1, 0.8]), state, {})
+    with style.paper():
+        figure = two_neurons.draw(two_neurons.load([run]))
+    weights, rates, noise = figure.axes
+    assert weights.get_title(loc="left") == "learning rate 0.2, σ = 0.1"
+    assert curves(weights)["second neuron, in"] == [0.6, 0.6]
+    assert curves(weights)["first neuron, out"] == [-0.6, -0.6]
+    assert list(curves(rates)) == ["0.1", "0.2", "0.3"]
+    assert curves(rates)["0.2"] == pytest.approx([0.4**2 + 0.2**2] * 2)
+    assert curves(rates)["0.3"] == pytest.approx([0.2, two_neurons.LEAST])
+    assert list(curves(noise)) == ["0.1", "0.8"]
+    with pytest.raises(InputError, match="drawn from one run of two-neurons, found neurons, neurons"):
+        two_neurons.load([run, run])
 
 
 def test_numbers_are_short() -> None:

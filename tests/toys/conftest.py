@@ -32,6 +32,31 @@ noise: [0.5, 2.5]
 trajectories: 6
 snapshots: [0, 5, 20]
 """
+STUDENT = """
+name: student
+problem: {name: teacher-student, points: 64, inputs: 6, outputs: 5, teacher: [0.8, 1.2]}
+lr: 0.64
+noise: [0, 3, 12]
+trajectories: 6
+snapshots: [0, 5, 20]
+"""
+GENERAL = """
+name: general
+problem: {name: teacher-student-general, points: 32, inputs: 5, outputs: 4, teacher: [0.8, 1.2]}
+lr: 0.5
+noise: [1, 4, 32]
+trajectories: 2
+snapshots: [0, 5, 20]
+"""
+NEURONS = """
+name: neurons
+seed: 4
+problem: {name: two-neurons}
+lr: [0.1, 0.3, 0.1]
+noise: [0.1, 0.1, 0]
+trajectories: 3
+snapshots: [0, 5, 20]
+"""
 
 
 @pytest.fixture
@@ -62,6 +87,24 @@ def neuron() -> Callable[..., ToyConfig]:
 def well() -> Callable[..., ToyConfig]:
     """Settings of a tiny quartic-well run with the given overrides."""
     return functools.partial(config_of, WELL)
+
+
+@pytest.fixture
+def student() -> Callable[..., ToyConfig]:
+    """Settings of a tiny teacher–student run, diagonal form, with the given overrides."""
+    return functools.partial(config_of, STUDENT)
+
+
+@pytest.fixture
+def general() -> Callable[..., ToyConfig]:
+    """Settings of a tiny teacher–student run, general form, with the given overrides."""
+    return functools.partial(config_of, GENERAL)
+
+
+@pytest.fixture
+def neurons() -> Callable[..., ToyConfig]:
+    """Settings of a tiny two-neuron run with the given overrides."""
+    return functools.partial(config_of, NEURONS)
 
 
 @pytest.fixture

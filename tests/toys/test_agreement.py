@@ -19,7 +19,7 @@ from scipy.stats import fisher_exact, ks_2samp
 from stochastic_collapse import ToyConfig, ToyRun, simulate_toy
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.theory import quartic_well_exponent, single_neuron_exponents
-from stochastic_collapse.toys import ToyDirectory
+from stochastic_collapse.toys import ToyDirectory, learned_values
 from stochastic_collapse.toys.engines import ENGINES
 
 from .helpers import find_julia, need, wait_for
@@ -70,6 +70,21 @@ def test_the_wells_distribution(one: str, other: str, well: Make, runs: Run) -> 
     """At three noise levels; false alarms: 6e-4."""
     config = well("noise=[0.5, 1.7, 2.5]", "trajectories=1000", "dt=0.0025", "snapshots=[0, 2000]")
     assert_same_distribution(runs(config, one), runs(config, other))
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_the_students_distribution(one: str, other: str, student: Make, runs: Run) -> None:
+    """ŝ of every mode at two noise levels, before and after a drop of the rate; false alarms: 2e-3."""
+    config = student(
+        "noise=[3, 12]", "trajectories=500", "snapshots=[0, 300, 600]",
+        "schedule={name: multistep, milestones: [300]}",
+    )  # fmt: skip
+    first, second = runs(config, one), runs(config, other)
+    assert np.array_equal(first.time, second.time)
+    for s in (1, 2):
+        a, b = learned_values(first, s), learned_values(second, s)
+        for k, mode in np.ndindex(2, 5):
+            assert ks_2samp(a[k, :, mode], b[k, :, mode]).pvalue > 1e-4
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -133,6 +148,21 @@ def test_julia_killed_at_half_continues_and_ends_the_same(
     assert any("continues after" in line for line in news)
     straight = simulate_toy(config, "julia", julia=julia, out=tmp_path / "straight")
     assert np.array_equal(run.state, straight.state)
+
+
+def test_a_julia_recursion_killed_at_half_continues_and_ends_the_same(
+    julia: str, student: Make, start_sc: Start, tmp_path: Path
+) -> None:
+    config = student("noise={start: 0, stop: 9, count: 8}", "trajectories=500", "snapshots=[0, 10000]")
+    directory = ToyDirectory.of(config)
+    sc = start_sc(config, "--engine", "julia", "--julia", julia)
+    wait_for(lambda: directory.levels_done() >= 2)
+    sc.kill()
+    sc.wait()
+    assert not directory.is_finished
+    simulate_toy(config, "julia", julia=julia)
+    simulate_toy(config, "julia", julia=julia, out=tmp_path / "straight")
+    assert (directory.path / "state.npy").read_bytes() == (tmp_path / "straight" / "state.npy").read_bytes()
 
 
 @pytest.mark.parametrize("moment", ["while it starts", "while it runs"])

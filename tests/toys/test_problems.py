@@ -90,9 +90,53 @@ def test_fig2_is_the_papers_work() -> None:
 def test_fig1_is_the_papers_work() -> None:
     paths, collapse = load_toys("configs/toys/fig1.yaml")
     assert (paths.name, collapse.name) == ("fig1-paths", "fig1-collapse")
-    assert (paths.noise, paths.trajectories, paths.snapshots[-1], paths.dt) == ((0.1, 1, 2.5), 50, 10_000, 25 / 10_000)
+    assert (paths.noise, paths.trajectories, paths.snapshots[-1]) == ((0.1, 1, 2.5), 50, 10_000)
+    assert spec_of(paths)["dt"] == 25 / 10_000
     assert (len(collapse.noise), collapse.noise[-1], collapse.trajectories) == (100, 3, 1000)
     assert collapse.snapshots == (0, 10_000, 20_000, 40_000, 80_000)
+
+
+def test_fig5_is_the_papers_work() -> None:
+    (config,) = load_toys("configs/toys/fig5.yaml")
+    spec, data = spec_of(config), data_of(config)
+    assert spec["noise"] == [0, 5, 10, 15, 20]
+    assert (spec["lr"], spec["trajectories"], spec["parameters"]) == ([3] * 5, 256, {"points": 1024, "init": [1, 1]})
+    assert spec["snapshots"][-1] == 60_001
+    assert 50_000 in spec["snapshots"]
+    assert (data["rate"][:50_000] == 1).all()
+    assert data["rate"][50_000:] == pytest.approx(0.1)
+    assert (len(data["s_star"]), len(data["rate"])) == (64, 60_001)
+    assert np.linalg.svd(data["teacher"], compute_uv=False)[:9] == pytest.approx([*np.linspace(1, 0.5, 8), 0])
+
+
+def test_the_general_form_is_the_papers_work() -> None:
+    (config,) = load_toys("configs/toys/fig5_general.yaml")
+    spec, data = spec_of(config), data_of(config)
+    assert spec["noise"] == [1, 2, 4, 8, 16, 1024]
+    assert 3 * data["rate"][:10_000] == pytest.approx(3e-4 * np.arange(1, 10_001))
+    assert np.unique(data["rate"][10_000:].round(12)).tolist() == [0.01, 0.1, 1]
+    assert np.flatnonzero(np.diff(data["rate"][10_000:])).tolist() == [39_999, 42_999]
+    assert len(data["rate"]) == 100_001
+    assert (data["x"].shape, data["y"].shape, data["v"].shape, data["u"].shape) == ((1024, 64),) * 2 + ((64, 64),) * 2
+    assert (data["x"].min() >= 0) & (data["x"].max() <= 1 / 8)
+    assert (data["v"].min() >= 0) & (data["v"].max() <= 0.5)
+
+
+def test_two_neurons_are_the_papers_work() -> None:
+    (config,) = load_toys("configs/toys/two_neurons.yaml")
+    spec = spec_of(config)
+    settings = set(zip(spec["lr"], spec["noise"], strict=True))
+    assert settings == {(lr, 0.1) for lr in (0.1, 0.2, 0.3, 0.4, 0.5)} | {(0.1, s) for s in (0, 0.1, 0.2, 0.4, 0.8)}
+    assert (len(spec["lr"]), spec["trajectories"], spec["snapshots"][-1]) == (9, 8, 10_001)
+    assert spec["parameters"] == {"momentum": 0.9, "w_in": [1, 0.6], "w_out": [-0.6, -0.4]}
+    assert len(data_of(config)["x"]) == 8
+
+
+def test_the_identity_of_recursions_is_of_what_matters(student: Make) -> None:
+    assert toy_identity(student()) == toy_identity(student("name=other", "lr=[0.64, 0.64, 0.64]"))
+    changed = ["lr=1", "schedule={name: multistep, milestones: [10]}", "seed=2", "noise=[0, 3, 11]"]
+    changed += [f"problem.{p}" for p in ("points=65", "init=[1, 2]", "target_noise=0", "teacher=[1]", "inputs=7")]
+    assert len({toy_identity(c) for c in (student(), *map(student, changed))}) == len(changed) + 1
 
 
 # --- ensembles ------------------------------------------------------------------------------------------------------
@@ -161,7 +205,10 @@ def test_mistakes_in_ensembles_have_their_line(tmp_path: Path) -> None:
         ("trajectories=0", "trajectories: input should be greater than or equal to 1, found 0"),
         ("seed=-1", "seed: input should be greater than or equal to 0, found -1"),
         ("method=fast", "method: input should be 'auto', 'tabulated' or 'direct', found 'fast'"),
-        ("problem.name=neuron", "problem.name: expected one of single-neuron, quartic-well, found 'neuron'"),
+        (
+            "problem.name=neuron",
+            "problem.name: expected one of single-neuron, quartic-well, teacher-student, .*, found 'neuron'",
+        ),
         ("problem.mu=1", "problem.mu: unknown setting"),
         ("problem.activation=3", "problem.activation: input should be a valid string, found 3"),
         ("nois=1", "nois: unknown setting; did you mean 'noise'"),
@@ -184,7 +231,7 @@ def test_the_problem_asked_for_must_be_the_files(tmp_path: Path) -> None:
     assert load_toys(tmp_path / "two.yaml", problem="quartic-well") == load_toys(tmp_path / "two.yaml")
     with pytest.raises(InputError, match=r"two.yaml:2: problem.name: is 'quartic-well', but 'single-neuron' was asked"):
         load_toys(tmp_path / "two.yaml", problem="single-neuron")
-    with pytest.raises(InputError, match="problem: expected one of single-neuron, quartic-well, found 'neuron'"):
+    with pytest.raises(InputError, match=r"problem: expected one of single-neuron, quartic-well, .*, found 'neuron'"):
         load_toys(tmp_path / "two.yaml", problem="neuron")
 
 

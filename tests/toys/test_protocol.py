@@ -87,7 +87,7 @@ def test_another_error_is_one_line_and_keeps_levels(neuron: Make, fake_julia: Pa
     with pytest.raises(EngineFailed, match=r"engine julia: cannot write$"):
         simulate_toy(neuron(), "julia", julia=fake_julia)
     assert ToyDirectory.of(neuron()).levels_done() == 1
-    with pytest.raises(InputError, match=r"not finished \(1 of 3 noise levels\); the same `sc simulate-toy` continues"):
+    with pytest.raises(InputError, match=r"not finished \(1 of 3 noise levels\); the command that began it continues"):
         load_toy(ToyDirectory.of(neuron()).path)
     misbehave("")
     news: list[str] = []

@@ -199,6 +199,22 @@ def test_killed_at_half_it_continues_and_ends_the_same(neuron: Make, start_sc: S
     assert np.array_equal(run.state, fresh(config, tmp_path / "straight").state)
 
 
+def test_a_killed_recursion_continues_and_ends_the_same(student: Make, start_sc: Start, tmp_path: Path) -> None:
+    shape = ("problem.points=64", "problem.inputs=64", "problem.outputs=64", "trajectories=256")
+    config = student(*shape, "noise={start: 0, stop: 9, count: 8}", "snapshots=[0, 100, 1000]")
+    directory = ToyDirectory.of(config)
+    sc = start_sc(config, "--engine", "torch")
+    wait_for(lambda: directory.levels_done() >= 2)
+    sc.kill()
+    sc.wait()
+    assert not directory.is_finished
+    news: list[str] = []
+    simulate_toy(config, "torch", report=news.append)
+    assert any("continues after" in line for line in news)
+    fresh(config, tmp_path / "straight")
+    assert (directory.path / "state.npy").read_bytes() == (tmp_path / "straight" / "state.npy").read_bytes()
+
+
 def test_ctrl_c_keeps_finished_levels(neuron: Make, start_sc: Start) -> None:
     config = neuron(*LONG)
     directory = ToyDirectory.of(config)
@@ -209,6 +225,38 @@ def test_ctrl_c_keeps_finished_levels(neuron: Make, start_sc: Start) -> None:
     assert sc.returncode == 130
     assert "noise levels are finished; the same command continues" in err.splitlines()[-1]
     assert 4 <= directory.levels_done() < 16
+
+
+def test_recursions_do_not_depend_on_the_places_of_snapshots_or_on_threads(
+    student: Make, general: Make, neurons: Make, tmp_path: Path
+) -> None:
+    before = torch.get_num_threads()
+    for name, make in (("student", student), ("general", general), ("neurons", neurons)):
+        sparse = fresh(make("snapshots=[0, 13, 40]"), tmp_path / f"{name}-sparse")
+        torch.set_num_threads(4)
+        try:
+            dense = fresh(make("snapshots={start: 0, stop: 40, count: 41}"), tmp_path / f"{name}-dense")
+        finally:
+            torch.set_num_threads(before)
+        assert np.array_equal(dense.state[:, [0, 13, 40]], sparse.state)
+        assert sparse.time.tolist() == [0, 13, 40]
+        other = fresh(make("snapshots=[0, 13, 40]", "seed=9"), tmp_path / f"{name}-other")
+        assert not np.array_equal(other.state[:2, 2], sparse.state[:2, 2])
+
+
+@pytest.mark.cuda
+def test_recursions_on_a_gpu_are_those_on_the_cpu(
+    student: Make, general: Make, neurons: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their random numbers are drawn on the CPU, and they calculate in float64."""
+    assert "cuda" in TorchEngine().stream, "a CUDA device, but no Triton"
+    for name, make in (("student", student), ("general", general), ("neurons", neurons)):
+        on_gpu = fresh(make(), tmp_path / f"{name}-gpu")
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.cuda, "is_available", lambda: False)
+            on_cpu = fresh(make(), tmp_path / f"{name}-cpu")
+        assert on_gpu.provenance["device"] == "cuda"
+        assert np.allclose(on_gpu.state, on_cpu.state, rtol=1e-9, atol=1e-12)
 
 
 def test_an_error_in_a_thread_is_raised(neuron: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +283,7 @@ triton_kernel.BLOCK = 4096  # few programs, for the interpreter takes its time f
 for path in sys.argv[1:]:
     directory = ToyDirectory(Path(path))
     run = torch_._Run(directory, directory.spec(), lambda progress: None, print, lambda: False)
-    torch_._on_cuda(run, device="cpu")
+    torch_._in_a_kernel(run, device="cpu")
     run.finish({"engine": "torch"})
 """
 
@@ -256,7 +304,10 @@ def test_the_kernels_drift_is_the_direct_one(neuron: Make, tmp_path: Path) -> No
     shared = ("noise=[0, 0]", "problem.points=30", "trajectories=500", "snapshots=[0, 1]")
     config = neuron("problem.init_std=2", *shared)
     data = {name: torch.from_numpy(values) for name, values in data_of(config).items()}
-    direct, zero = torch_steps.Neuron(data["x"], data["y"], config.dt), torch.zeros(1000, dtype=torch.float64)
+    direct, zero = (
+        torch_steps.Neuron(data["x"], data["y"], spec_of(config)["dt"]),
+        torch.zeros(1000, dtype=torch.float64),
+    )
     runs = interpreted(tmp_path, config, neuron("problem.init_std=1e-20", *shared))
     for run, tolerance in zip(runs, (2e-6, 1e-25), strict=True):
         start, end = run.state.transpose(1, 3, 0, 2).reshape(2, 2, 1000)

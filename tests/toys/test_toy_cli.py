@@ -68,7 +68,10 @@ def test_json_is_one_object(small: Path, tmp_path: Path, capsys: pytest.CaptureF
     [
         (["simulate-toy"], "Missing argument 'PROBLEM'"),
         (["simulate-toy", "quartic-well"], "settings needed: -f FILE"),
-        (["simulate-toy", "well", "dt=1"], "sc: problem: expected one of single-neuron, quartic-well, found 'well'"),
+        (
+            ["simulate-toy", "well", "dt=1"],
+            "sc: problem: expected one of single-neuron, quartic-well, teacher-student, ",
+        ),
         (["simulate-toy", "single-neuron", "-f", "SMALL"], "problem.name: is 'quartic-well', but 'single-neuron' was"),
         (["simulate-toy", "quartic-well", "-f", "SMALL", "--engine", "cuda"], "sc: engine: expected auto, juliacall"),
         (["simulate-toy", "quartic-well", "-f", "SMALL", "ensembles.paths.dt=0"], "ensembles.paths.dt"),
@@ -79,6 +82,19 @@ def test_json_is_one_object(small: Path, tmp_path: Path, capsys: pytest.CaptureF
         (["simulate-toy", "quartic-well", "-f", "none.yaml"], "sc: none.yaml: no such file"),
         (["figures", "fig1"], "sc: figure fig1: not simulated yet in "),
         (["figures", "fig2"], "run: sc simulate-toy single-neuron -f configs/toys/fig2_quick.yaml"),
+        (["teacher-student"], "settings needed: -f FILE, such as -f configs/toys/fig5_quick.yaml"),
+        (
+            ["teacher-student", "-f", "configs/toys/two_neurons.yaml"],
+            "problem.name: is 'two-neurons', but 'teacher-student' or 'teacher-student-general' was asked for",
+        ),
+        (
+            ["two-neurons", "-f", "configs/toys/two_neurons.yaml", "--engine", "julia"],
+            "sc: engine julia: cannot do the problem two-neurons; use the engine torch",
+        ),
+        (["two-neurons", "-f", "configs/toys/two_neurons.yaml", "lr=[1, 2]"], "lr: expected one number, or as many as"),
+        (["two-neurons", "-f", "configs/toys/two_neurons.yaml", "dt=1"], "dt: unknown setting"),
+        (["figures", "fig5"], "run: sc teacher-student -f configs/toys/fig5_quick.yaml"),
+        (["figures", "two-neurons"], "run: sc two-neurons -f configs/toys/two_neurons.yaml"),
         (["figures", "fig1", "nowhere"], "sc: nowhere: no toy run here"),
     ],
 )
@@ -124,6 +140,53 @@ def test_help_needs_neither_torch_nor_pydantic() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stderr.strip() == "set()"
     assert "sc simulate-toy single-neuron -f configs/toys/fig2_quick.yaml" in done.stdout
+
+
+STUDENT = """\
+name: few
+problem: {name: teacher-student, points: 64, inputs: 6, outputs: 5, teacher: [0.8, 1.2]}
+lr: 0.64
+schedule: {name: multistep, milestones: [30]}
+noise: [0, 3, 12]
+trajectories: 4
+snapshots: [0, 15, 30, 40]
+"""
+
+
+def test_teacher_student_from_settings_to_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "few.yaml").write_text(STUDENT)
+    arguments = ("teacher-student", "-f", tmp_path / "few.yaml", "--engine", "torch", "--out", tmp_path / "run")
+    status, out, err = sc(capsys, *arguments, "--json")
+    assert status == 0
+    (run,) = json.loads(out)["runs"]
+    assert (run["shape"], run["spec"]["lr"]) == ([3, 4, 4, 10], [0.64] * 3)
+    assert err.startswith("engine torch (torch ")
+    status, out, err = sc(capsys, *arguments)
+    assert (status, err) == (0, f"{tmp_path}/run: already finished, by the engine torch\n")
+    assert "3 noise levels × 4 trajectories × 40 steps in" in out
+    status, out, _ = sc(capsys, "figures", "fig5", tmp_path / "run")
+    assert status == 0
+    assert Path(out.splitlines()[0]).read_bytes()[1:4] == b"PNG"
+
+
+def test_the_general_form_is_a_teacher_student_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ("trajectories=2", "snapshots=[0, 20]", "schedule.milestones=[15]", "schedule.warmup_steps=10")
+    status, out, err = sc(capsys, "teacher-student", "-f", "configs/toys/fig5_general_quick.yaml", *few)
+    assert status == 0
+    assert "engine juliacall: cannot do the problem teacher-student-general" in err
+    assert "3 noise levels × 2 trajectories × 20 steps" in out
+    status, _, err = sc(capsys, "figures", "fig5", out.partition(":")[0])
+    assert (status, err) == (2, "sc: figure fig5 is drawn from one run of teacher-student, found none\n")
+
+
+def test_two_neurons_from_settings_to_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("two-neurons", "-f", "configs/toys/two_neurons.yaml", "snapshots=[0, 20, 40]", "trajectories=2")
+    status, out, _ = sc(capsys, *arguments, "--out", tmp_path / "run", "--json")
+    assert status == 0
+    assert json.loads(out)["runs"][0]["shape"] == [9, 3, 2, 8]
+    status, out, _ = sc(capsys, "figures", "two-neurons", tmp_path / "run", "--out", tmp_path)
+    assert status == 0
+    assert out.splitlines() == [f"{tmp_path}/two-neurons.png", f"{tmp_path}/two-neurons.pdf"]
 
 
 def test_figures_of_runs_named(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

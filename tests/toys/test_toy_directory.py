@@ -46,6 +46,24 @@ def test_another_simulation_is_refused(neuron: Make, tmp_path: Path) -> None:
         directory.prepare(neuron("dt=1", "noise=1"))
     with pytest.raises(InputError, match=r"differs in y\)"):
         directory.prepare(neuron("problem.target_noise=0.5"))
+    with pytest.raises(InputError, match=r"differs in x, y\)"):
+        directory.prepare(neuron("problem.points=9"))
+
+
+def test_a_recursions_inputs_are_written_as_promised(student: Make, tmp_path: Path) -> None:
+    directory = ToyDirectory(tmp_path / "here")
+    directory.prepare(student())
+    directory.prepare(student())
+    assert directory.spec() == spec_of(student())
+    assert {name: values.shape for name, values in directory.data().items()} == {
+        "s_star": (5,),
+        "teacher": (6, 5),
+        "rate": (20,),
+    }
+    with pytest.raises(InputError, match=r"differs in s_star, teacher\)"):
+        directory.prepare(student("problem.inputs=4"))
+    with pytest.raises(InputError, match=r"differs in rate\)"):
+        directory.prepare(student("schedule.name=linear"))
 
 
 def test_a_finished_run_is_read_back(finished: ToyRun, neuron: Make) -> None:

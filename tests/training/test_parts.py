@@ -22,9 +22,9 @@ from stochastic_collapse.config import (
 )
 from stochastic_collapse.data.loader import Batch
 from stochastic_collapse.errors import InputError
+from stochastic_collapse.schedule import learning_rate
 from stochastic_collapse.training.execution import resolve
 from stochastic_collapse.training.losses import LOSSES
-from stochastic_collapse.training.schedule import learning_rate
 from stochastic_collapse.training.step import TrainingStep, make_optimizer
 
 Tiny = Callable[..., TrainConfig]

@@ -1,6 +1,7 @@
-"""How far a network has collapsed: vanished and redundant neurons, effective rank (DESIGN §4)."""
+"""How far a network has collapsed (DESIGN §4), and whether theory predicts that it will collapse further."""
 
-from .analysis import Steps, analyze_run, analyze_weights
+from .analysis import Steps, analyze_run, analyze_weights, chosen_checkpoints
+from .attraction import attractivity
 from .effective_rank import effective_rank
 from .independent import count_independent
 from .report import incoming_vectors, measure_collapse, measure_layers, neuron_vectors, outgoing_vectors
@@ -10,6 +11,8 @@ __all__ = [
     "Steps",
     "analyze_run",
     "analyze_weights",
+    "attractivity",
+    "chosen_checkpoints",
     "count_independent",
     "effective_rank",
     "incoming_vectors",

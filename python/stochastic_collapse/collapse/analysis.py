@@ -24,23 +24,29 @@ def analyze_run(run: RunDirectory, steps: Steps = "last") -> pd.DataFrame:
     and `RunLocked` while the run is training.
     """
     with run.lock():
-        checkpoints = run.checkpoints()
-        if not checkpoints:
-            raise InputError(f"{run}: no checkpoint to analyze")
-        if steps == "last":
-            steps = [max(checkpoints)]
-        elif steps == "all":
-            steps = list(checkpoints)
-        if missing := sorted(set(steps) - set(checkpoints)):
-            there = ", ".join(map(str, checkpoints))
-            raise InputError(f"{run}: no checkpoint of step {', '.join(map(str, missing))}; there are {there}")
+        checkpoints = chosen_checkpoints(run, steps)
         model = run.config().model.name
-        measured = pd.concat([_measure_file(checkpoints[step], model, step) for step in sorted(set(steps))])
+        measured = pd.concat([_measure_file(path, model, step) for step, path in checkpoints.items()])
         before = run.collapse()
         kept = before[~before["step"].isin(measured["step"])]
         table = pd.concat([part for part in (kept, measured) if len(part)]).sort_values("step", kind="stable")
         run.write_collapse(table)
     return measured.reset_index(drop=True)
+
+
+def chosen_checkpoints(run: RunDirectory, steps: Steps) -> dict[int, Path]:
+    """Paths of the checkpoints at `steps`, in increasing order; `InputError` where there is no such checkpoint."""
+    checkpoints = run.checkpoints()
+    if not checkpoints:
+        raise InputError(f"{run}: no checkpoint to analyze")
+    if steps == "last":
+        steps = [max(checkpoints)]
+    elif steps == "all":
+        steps = list(checkpoints)
+    if missing := sorted(set(steps) - set(checkpoints)):
+        there = ", ".join(map(str, checkpoints))
+        raise InputError(f"{run}: no checkpoint of step {', '.join(map(str, missing))}; there are {there}")
+    return {step: checkpoints[step] for step in sorted(set(steps))}
 
 
 def analyze_weights(path: Path, model: str) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..config import DataSettings
 from ..errors import InputError
 from .datasets import Dataset, Split
 
@@ -84,6 +85,30 @@ class BatchLoader:
         self._batches_per_chunk = max(1, min(self.steps_per_epoch, _CHUNK_BYTES // batch_bytes))
         self._generator = torch.Generator().manual_seed(seed)
         self._start_epoch()
+
+    @classmethod
+    def of(
+        cls,
+        settings: DataSettings,
+        dataset: Dataset,
+        batch_size: int,
+        *,
+        seed: int,
+        device: torch.device,
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> BatchLoader:
+        """The training batches of `dataset` with the augmentation and noise that `settings` ask for."""
+        return cls(
+            dataset,
+            batch_size,
+            seed=seed,
+            device=device,
+            crop_padding=getattr(settings, "crop_padding", 0),
+            flip=getattr(settings, "flip", False),
+            label_noise=settings.label_noise,
+            target_noise=settings.target_noise,
+            memory_format=memory_format,
+        )
 
     def next(self) -> Batch:
         """The next batch, on the device."""

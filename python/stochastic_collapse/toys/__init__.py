@@ -1,7 +1,18 @@
-"""The toy problems of the paper: stochastic differential equations that show why SGD collapses (DESIGN §5)."""
+"""The toy problems of the paper, SDEs and small models trained by SGD, which show why SGD collapses (DESIGN §5)."""
 
 from .directory import ToyDirectory, ToyRun, load_toy
 from .problems import ACTIVATIONS, ToyConfig, load_toys
 from .simulation import simulate_toy
+from .students import learned_values, losses
 
-__all__ = ["ACTIVATIONS", "ToyConfig", "ToyDirectory", "ToyRun", "load_toy", "load_toys", "simulate_toy"]
+__all__ = [
+    "ACTIVATIONS",
+    "ToyConfig",
+    "ToyDirectory",
+    "ToyRun",
+    "learned_values",
+    "load_toy",
+    "load_toys",
+    "losses",
+    "simulate_toy",
+]

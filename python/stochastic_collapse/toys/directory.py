@@ -1,7 +1,7 @@
 """Toy run directories: the only Python code that knows the names of their files (DESIGN §3).
 
     runs/<name>-<hash12>/
-        spec.toml  x.npy  y.npy                             written here: what to simulate
+        spec.toml  x.npy  y.npy  …                          written here: what to simulate
         time.npy  noise.npy  state.npy  provenance.toml     written by an engine; state.npy comes last
         levels/level_00012.npy                              noise levels finished so far, while there is no state.npy
 
@@ -24,12 +24,19 @@ from tomlkit.exceptions import TOMLKitError
 
 from ..errors import InputError, RunLocked
 from ..runs import refuse_foreign, remove_left_overs, runs_root, write_atomically
-from .problems import Array, ToyConfig, data_of, spec_of, toy_identity
+from .arrays import Array
+from .problems import ToyConfig, data_of, spec_of, toy_identity
 
 ENGINE_LOCK = ".engine.lock"
 """Held by the process that an engine runs in, which may live some seconds longer than the one that started it."""
 
+_DATA = ("x", "y", "s_star", "teacher", "v", "u", "rate")
+
 _FAREWELL = 15.0  # seconds within which an engine whose starter was killed is gone
+
+
+def _alike(one: Array, other: Array) -> bool:
+    return one.shape == other.shape and np.allclose(one, other)
 
 
 @dataclass(frozen=True)
@@ -38,17 +45,18 @@ class ToyRun:
 
     directory: Path
     spec: dict[str, Any]
-    """What was simulated: problem, method, seed, dt, trajectories, noise, snapshots, parameters."""
+    """What was simulated: problem, method, seed, dt or lr, trajectories, noise, snapshots, parameters."""
     provenance: dict[str, Any]
     """How: engine, why that one, versions, threads, seconds, steps, and a copy of the inputs."""
     time: Array
-    """(S,): times of the snapshots."""
+    """(S,): times of the snapshots, of a recursion of SGD their steps."""
     noise: Array
-    """(K,): η of the single neuron, ζ of the quartic well."""
+    """(K,): η of the single neuron, ζ of the quartic well, σ or the mini-batch size of a recursion of SGD."""
     state: Array
-    """(K, S, N, D), read from disk where it is used: (w1, w2) of the neuron, θ of the well."""
+    """(K, S, N, D), read from disk where it is used: (w1, w2) of the neuron, θ of the well, (u, v) of all modes of the
+    teacher–student, (V, U) of its general form, weights and momenta of the two neurons."""
     data: dict[str, Array]
-    """x and y, each (m,), of the single neuron."""
+    """By name: x and y, each (m,), of the single neuron; of the others see `data` of their settings, and `data_of`."""
 
     def probability_within(self, radius: float) -> Array:
         """P(‖state‖ < radius) at each noise level and snapshot, (K, S): the fraction of the trajectories."""
@@ -104,7 +112,7 @@ class ToyDirectory:
             differing = sorted(key for key in {*there, *spec} if there.get(key) != spec.get(key))
             if not differing:
                 found = self.data()
-                differing = [name for name in data if name not in found or not np.allclose(found[name], data[name])]
+                differing = [name for name in data if name not in found or not _alike(found[name], data[name])]
             if differing:
                 raise InputError(
                     f"{self}: holds another simulation (differs in {', '.join(differing)}); choose another --out"
@@ -120,8 +128,8 @@ class ToyDirectory:
         return self._read_toml("spec.toml")
 
     def data(self) -> dict[str, Array]:
-        """x and y of the single neuron."""
-        return {name: self._read_array(f"{name}.npy") for name in ("x", "y") if self._file(f"{name}.npy").is_file()}
+        """What the problem has: see its settings' `data`, and `data_of`."""
+        return {name: self._read_array(f"{name}.npy") for name in _DATA if self._file(f"{name}.npy").is_file()}
 
     # --- results ---
 
@@ -137,7 +145,7 @@ class ToyDirectory:
         if not self.is_finished:
             done, levels = self.levels_done(), len(spec["noise"])
             raise InputError(
-                f"{self}: not finished ({done} of {levels} noise levels); the same `sc simulate-toy` continues it"
+                f"{self}: not finished ({done} of {levels} noise levels); the command that began it continues it"
             )
         run = ToyRun(
             directory=self.path,

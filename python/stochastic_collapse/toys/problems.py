@@ -1,23 +1,29 @@
-"""The toy problems: their settings, their data, and the description that every engine reads (DESIGN §3, §5)."""
+"""The toy problems by name, the settings of a simulation, and the description that every engine reads (DESIGN §3, §5).
+
+A problem is an SDE, solved by Euler–Maruyama, or a recursion of SGD, computed as it stands.
+"""
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
-from ..config import Count, NonNegative, Positive, Settings, read_settings
+from ..config import ConstantSchedule, Count, Positive, ScheduleSettings, Settings, read_settings
 from ..errors import InputError
-
-Array = NDArray[np.float64]
+from ..schedule import learning_rate
+from .arrays import Array
+from .grids import Grid, PositiveGrid, StepGrid
+from .sde import QuarticWellSettings, SingleNeuronSettings
+from .teacher_student import TeacherStudentGeneralSettings, TeacherStudentSettings
+from .two_neurons import TwoNeuronsSettings
 
 
 @dataclass(frozen=True)
@@ -35,105 +41,23 @@ ACTIVATIONS = {"tanh": Activation(np.tanh, 1.0)}
 
 # --- settings -------------------------------------------------------------------------------------------------------
 
-
-class SingleNeuronSettings(Settings):
-    """ŷ = w2 φ(w1 x) trained with gradient noise; the noise level is η (Figure 2)."""
-
-    name: Literal["single-neuron"]
-    activation: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")] = "tanh"
-    """tanh, or one that was added to the Julia package."""
-    zeta: NonNegative = 1.0
-    """Standard deviation of the label noise."""
-    init_std: NonNegative = 0.001
-    """Standard deviation of w1 and w2 at the start."""
-    points: Positive = 32
-    """Number m of data points, x ~ N(0, 1)."""
-    target_noise: NonNegative = 0.1
-    """Targets are y = x + target_noise·N(0, 1)."""
-
-
-class QuarticWellSettings(Settings):
-    """dθ = −(θ³ − μθ) dt + ζ θ dB; the noise level is ζ (Figure 1)."""
-
-    name: Literal["quartic-well"]
-    mu: Annotated[float, Field(gt=0)] = 1.5
-    """Curvature of the well: its minima are at ±√μ."""
-    init_std: NonNegative = 2.0
-    """Standard deviation of θ at the start."""
-
-
-ProblemSettings = Annotated[SingleNeuronSettings | QuarticWellSettings, Field(discriminator="name")]
-PROBLEMS = ("single-neuron", "quartic-well")
-
-_RANGE = {"start", "stop", "count"}
-_GRID_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {"start": {"type": "number"}, "stop": {"type": "number"}, "count": {"type": "integer", "minimum": 1}},
-    "required": sorted(_RANGE),
-    "additionalProperties": False,
-}
-_GRID_SCHEMA = {
-    "anyOf": [
-        {"type": "number"},
-        _GRID_SCHEMA,
-        {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "number"}, _GRID_SCHEMA]}},
-    ]
-}
-
-
-def _grid(value: Any) -> tuple[Any, ...]:
-    """Numbers, and ranges {start, stop, count} with both ends, as numbers."""
-    numbers: list[Any] = []
-    for part in _parts(value):
-        if isinstance(part, Mapping):
-            numbers.extend(_range(part))
-        elif isinstance(part, int | float) and not isinstance(part, bool):
-            numbers.append(part)
-        else:
-            raise ValueError(f"expected numbers or ranges such as {{start: 0, stop: 1, count: 5}}, found {part!r}")
-    if not numbers:
-        raise ValueError("expected one number or more")
-    return tuple(numbers)
-
-
-def _step_grid(value: Any) -> tuple[Any, ...]:
-    """The same for numbers of steps; a range gives the nearest whole numbers."""
-    whole: list[Any] = []
-    for part in _parts(value):
-        whole.extend(map(round, _range(part)) if isinstance(part, Mapping) else [part])
-    return _grid(whole)
-
-
-def _parts(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else [value]
-
-
-def _range(part: Mapping[Any, Any]) -> list[float]:
-    if set(part) != _RANGE:
-        raise ValueError(f"a range has the keys start, stop and count, found {', '.join(map(str, part)) or 'none'}")
-    if any(isinstance(n, bool) or not isinstance(n, int | float) or not math.isfinite(n) for n in part.values()):
-        raise ValueError(f"start, stop and count of a range are finite numbers, found {dict(part)}")
-    if not isinstance(part["count"], int) or part["count"] < 1:
-        raise ValueError(f"count of a range is an integer of 1 or more, found {part['count']!r}")
-    return np.linspace(part["start"], part["stop"], part["count"]).tolist()
+SDEProblem = SingleNeuronSettings | QuarticWellSettings
+SGDProblem = TeacherStudentSettings | TeacherStudentGeneralSettings | TwoNeuronsSettings
 
 
 class ToyConfig(Settings):
-    """All settings of one toy simulation: a problem, a grid of noise levels, an ensemble of trajectories."""
+    """What the settings of all toy simulations have: a problem, a grid of noise levels, an ensemble of trajectories."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     """Name of the experiment: letters, digits, '.', '_' and '-'; the first part of the run directory's name."""
     seed: Count = 1
-    problem: ProblemSettings
-    method: Literal["auto", "tabulated", "direct"] = "auto"
-    """How a step is computed (DESIGN §5); auto: tabulated for the single neuron, direct for the well."""
-    dt: Annotated[float, Field(gt=0)]
-    """Time step of Euler–Maruyama."""
-    noise: Annotated[tuple[NonNegative, ...], BeforeValidator(_grid), WithJsonSchema(_GRID_SCHEMA)]
-    """Noise levels: η of the single neuron, ζ of the well. Numbers, and ranges {start, stop, count} with both ends."""
+    problem: Annotated[SDEProblem | SGDProblem, Field(discriminator="name")]
+    noise: Grid
+    """Noise levels, one number or more, of the meaning that the problem gives them. Numbers, and ranges {start, stop,
+    count} with both ends."""
     trajectories: Positive
     """Trajectories of each noise level."""
-    snapshots: Annotated[tuple[Count, ...], BeforeValidator(_step_grid), WithJsonSchema(_GRID_SCHEMA)]
+    snapshots: StepGrid
     """Steps after which the states are kept, increasing; the last ends the run. Written as `noise` is."""
 
     @model_validator(mode="after")
@@ -143,28 +67,85 @@ class ToyConfig(Settings):
                 raise ValueError(f"snapshots must increase, found {a} before {b}")
         return self
 
+
+class SDEConfig(ToyConfig):
+    """All settings of an ensemble of solutions of a stochastic differential equation."""
+
+    problem: Annotated[SDEProblem, Field(discriminator="name")]
+    method: Literal["auto", "tabulated", "direct"] = "auto"
+    """How a step is computed (DESIGN §5); auto: tabulated for the single neuron, direct for the well."""
+    dt: Annotated[float, Field(gt=0)]
+    """Time step of Euler–Maruyama."""
+
     @model_validator(mode="after")
-    def _method_exists(self) -> ToyConfig:
+    def _method_exists(self) -> SDEConfig:
         if self.method == "tabulated" and isinstance(self.problem, QuarticWellSettings):
             raise ValueError("method: tabulated is for the single neuron; the quartic well needs no table")
         return self
 
 
-def load_toys(file: str | Path | None, overrides: Sequence[str] = (), problem: str | None = None) -> list[ToyConfig]:
+class SGDConfig(ToyConfig):
+    """All settings of an ensemble of runs of SGD, `trajectories` of them with random numbers of their own."""
+
+    problem: Annotated[SGDProblem, Field(discriminator="name")]
+    lr: PositiveGrid
+    """Learning rate after warm-up: one number, or one for each noise level. One noise level is repeated likewise."""
+    schedule: ScheduleSettings = ConstantSchedule(name="constant")
+    """Over the steps up to the last snapshot."""
+
+    @model_validator(mode="after")
+    def _levels_match(self) -> SGDConfig:
+        rates, levels = len(self.lr), len(self.noise)
+        if rates != levels and min(rates, levels) > 1:
+            raise ValueError(f"lr: expected one number, or as many as noise has ({levels}), found {rates}")
+        return self
+
+    @model_validator(mode="after")
+    def _batches_exist(self) -> SGDConfig:
+        if isinstance(self.problem, TeacherStudentGeneralSettings):
+            for size in self.noise:
+                if size not in range(1, self.problem.points + 1):
+                    raise ValueError(f"noise: mini-batch sizes are whole numbers from 1 to points, found {size:g}")
+        return self
+
+
+def _names(union: Any) -> list[str]:
+    return [name for kind in get_args(union) for name in get_args(kind.model_fields["name"].annotation)]
+
+
+KINDS: dict[str, type[ToyConfig]] = {
+    **dict.fromkeys(_names(SDEProblem), SDEConfig),
+    **dict.fromkeys(_names(SGDProblem), SGDConfig),
+}
+"""The kind of settings that a problem has, by its name."""
+
+PROBLEMS = tuple(KINDS)
+SGD_PROBLEMS = tuple(name for name, kind in KINDS.items() if kind is SGDConfig)
+
+
+def load_toys(
+    file: str | Path | None, overrides: Sequence[str] = (), problem: str | Sequence[str] | None = None
+) -> list[ToyConfig]:
     """The simulations that a YAML file and overrides describe; `file` as for `load_config`.
 
     A file describes one simulation, or under `ensembles` several, by name, which share the settings beside it; the
     simulation's name is then that of the file and that of the ensemble, joined by a dash. `problem` is the name of
-    the problem, for a file that leaves it out; it must agree with one that does not. Raises `InputError` with one
-    line per mistake.
+    the problem, for a file that leaves it out; it must agree with one that does not. Of several names the file's must
+    be one, and the first is for a file without. Raises `InputError` with one line per mistake.
     """
-    if problem is not None and problem not in PROBLEMS:
-        raise InputError(f"problem: expected one of {', '.join(PROBLEMS)}, found {problem!r}")
+    wanted = [problem] if isinstance(problem, str) else list(problem or ())
+    for name in wanted:
+        if name not in PROBLEMS:
+            raise InputError(f"problem: expected one of {', '.join(PROBLEMS)}, found {name!r}")
     written = read_settings(file, overrides)
     shared = dict(written.values)
-    shared["problem"] = _named(shared.get("problem", {}), problem, written.place(["problem", "name"]))
+    settings = shared.setdefault("problem", {})
+    kind: type[ToyConfig] = SDEConfig
+    if isinstance(settings, dict):
+        name = _name(settings, wanted, written.place(["problem", "name"]))
+        shared["problem"], kind = {**settings, "name": name}, KINDS[name]
     if "ensembles" not in shared:
-        return [written.check(ToyConfig, shared)]
+        return [written.check(kind, shared)]
     ensembles = shared.pop("ensembles")
     if not isinstance(ensembles, dict) or not ensembles or not all(isinstance(e, dict) for e in ensembles.values()):
         raise InputError(f"{written.place(['ensembles'])}ensembles: expected names, each with settings below it")
@@ -179,49 +160,65 @@ def load_toys(file: str | Path | None, overrides: Sequence[str] = (), problem: s
         values = {**shared, **settings}
         if isinstance(shared.get("name"), str):
             values["name"] = f"{shared['name']}-{name}"
-        configs.append(written.check(ToyConfig, values, homes))
+        configs.append(written.check(kind, values, homes))
     return configs
 
 
-def _named(settings: Any, problem: str | None, place: str) -> Any:
-    """`settings` of the problem, with its name."""
-    if problem is None or not isinstance(settings, dict):
-        return settings
-    there = settings.get("name", problem)
-    if there != problem:
-        raise InputError(f"{place}problem.name: is {there!r}, but {problem!r} was asked for")
-    return {**settings, "name": problem}
+def _name(settings: dict[str, Any], wanted: Sequence[str], place: str) -> str:
+    """The name of the problem with these settings."""
+    if "name" not in settings and wanted:
+        return wanted[0]
+    name = settings.get("name")
+    if name is None:
+        raise InputError(f"{place}problem.name: missing; expected one of {', '.join(PROBLEMS)}")
+    if name not in PROBLEMS:
+        near = difflib.get_close_matches(str(name), PROBLEMS, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"{place}problem.name: expected one of {', '.join(PROBLEMS)}, found {name!r}{hint}")
+    if wanted and name not in wanted:
+        asked = " or ".join(map(repr, wanted))
+        raise InputError(f"{place}problem.name: is {name!r}, but {asked} was asked for")
+    return str(name)
 
 
 # --- what the engines get -------------------------------------------------------------------------------------------
 
 
 def spec_of(config: ToyConfig) -> dict[str, Any]:
-    """The content of spec.toml: everything an engine needs to know, beside the data."""
-    problem = config.problem
-    neuron = isinstance(problem, SingleNeuronSettings)
-    method = config.method if config.method != "auto" else "tabulated" if neuron else "direct"
-    parameters = problem.model_dump(exclude={"name", "points", "target_noise"})
+    """The content of spec.toml: everything an engine needs to know, beside the data.
+
+    An SDE has a time step `dt`, a recursion of SGD the learning rates `lr` after warm-up, one for each noise level.
+    """
+    levels = list(config.noise)
+    if isinstance(config, SDEConfig):
+        neuron = isinstance(config.problem, SingleNeuronSettings)
+        method = config.method if config.method != "auto" else "tabulated" if neuron else "direct"
+        step: dict[str, Any] = {"dt": config.dt}
+    else:
+        assert isinstance(config, SGDConfig)
+        method, count = "direct", max(len(config.lr), len(levels))
+        step = {"lr": list(config.lr) * (count // len(config.lr))}
+        levels *= count // len(levels)
     return {
         "format": 1,
-        "problem": problem.name,
+        "problem": config.problem.name,
         "method": method,
         "seed": config.seed,
-        "dt": config.dt,
+        **step,
         "trajectories": config.trajectories,
-        "noise": list(config.noise),
+        "noise": levels,
         "snapshots": list(config.snapshots),
-        "parameters": parameters,
+        "parameters": config.problem.parameters(),
     }
 
 
 def data_of(config: ToyConfig) -> dict[str, Array]:
-    """The problem's data by name: x and y, each (m,), of the single neuron; none of the well."""
-    problem = config.problem
-    if not isinstance(problem, SingleNeuronSettings):
-        return {}
-    x, noise = np.random.default_rng(config.seed).standard_normal((2, problem.points))
-    return {"x": x, "y": x + problem.target_noise * noise}
+    """The problem's data by name; of a recursion of SGD also rate (steps,), what `lr` is multiplied by at a step."""
+    data = config.problem.data(config.seed)
+    if isinstance(config, SGDConfig):
+        steps = config.snapshots[-1]
+        data["rate"] = np.array([learning_rate(config.schedule, 1.0, step, steps) for step in range(steps)])
+    return data
 
 
 def toy_identity(config: ToyConfig) -> str:
@@ -229,5 +226,7 @@ def toy_identity(config: ToyConfig) -> str:
     content: dict[str, Any] = {"spec": spec_of(config)}
     if isinstance(config.problem, SingleNeuronSettings):
         content["data"] = {"points": config.problem.points, "target_noise": config.problem.target_noise}
+    if isinstance(config, SGDConfig):
+        content["data"] = config.model_dump(mode="json", include={"problem", "schedule"})
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]

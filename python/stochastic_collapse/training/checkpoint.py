@@ -47,6 +47,14 @@ def save_checkpoint(
         torch.save(content, temporary)
 
 
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The contents of a checkpoint; `InputError` where the file cannot be read or is of another format."""
+    content = load_file(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path}: not a checkpoint of this version (format {FORMAT}); delete it to start over")
+    return content
+
+
 def load_checkpoint(
     path: Path,
     *,
@@ -55,13 +63,8 @@ def load_checkpoint(
     loader: BatchLoader,
     loss_sum: torch.Tensor,
 ) -> dict[str, Any]:
-    """Put the state in `path` into the given objects, and return the checkpoint.
-
-    Raises `InputError` where the file cannot be read or is of another format.
-    """
-    content = load_file(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path}: not a checkpoint of this version (format {FORMAT}); delete it to start over")
+    """Put the state in `path` into the given objects, and return the checkpoint; raises as `read_checkpoint` does."""
+    content = read_checkpoint(path)
     model.load_state_dict(content["model"])
     # The momenta are the checkpoint's; the settings are the run's own, in the form that this device wants them.
     optimizer.load_state_dict(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,7 +33,9 @@ def bce(logits: Tensor, batch: Batch) -> Tensor:
 
 
 def _one_hot(logits: Tensor, batch: Batch) -> Tensor:
-    return functional.one_hot(batch.labels, logits.shape[1]).to(logits.dtype)
+    # functional.one_hot looks at the labels' values, which torch.func cannot follow.
+    classes = torch.arange(logits.shape[1], device=logits.device)
+    return (batch.labels[:, None] == classes).to(logits.dtype)
 
 
 LOSSES: Mapping[str, Loss] = MappingProxyType({"cross_entropy": cross_entropy, "mse": mse, "bce": bce})

@@ -22,11 +22,11 @@ from ..data.loader import BatchLoader, EvaluationBatches
 from ..errors import TrainingDiverged
 from ..models import build_model, layers_of
 from ..runs import METRICS, RunDirectory
+from ..schedule import learning_rate
 from .checkpoint import load_checkpoint, save_checkpoint
 from .execution import Execution, single_threaded_if_small
 from .losses import LOSSES
 from .origin import load_origin
-from .schedule import learning_rate
 from .step import TrainingStep, evaluate, make_optimizer
 
 Report = Callable[[str], None]
@@ -53,15 +53,12 @@ class Run:
         self.model.to(execution.device, memory_format=execution.memory_format)  # type: ignore[call-overload]
         torch.manual_seed(seeds[1])  # dropout
         self.optimizer = make_optimizer(config.optimizer, self.model, capturable=execution.cuda_graphs)
-        self.loader = BatchLoader(
+        self.loader = BatchLoader.of(
+            config.data,
             dataset,
             config.batch_size,
             seed=seeds[2],
             device=execution.device,
-            crop_padding=getattr(config.data, "crop_padding", 0),
-            flip=getattr(config.data, "flip", False),
-            label_noise=config.data.label_noise,
-            target_noise=config.data.target_noise,
             memory_format=execution.memory_format,
         )
         self.loss = LOSSES[config.loss]

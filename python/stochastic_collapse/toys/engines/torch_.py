@@ -1,4 +1,4 @@
-"""The engine `torch`: the toy problems in PyTorch, on the CPU in float64 or in one CUDA kernel in float32."""
+"""The engine `torch`: SDEs on the CPU in float64 or in one CUDA kernel in float32, SGD on either in float64."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ... import __version__
 from ...errors import EngineUnavailable, InputError, Interrupted
 from ...interruption import stop_signals
+from ..arrays import Array
 from ..directory import ToyDirectory
-from ..problems import Array
+from ..problems import PROBLEMS, SGD_PROBLEMS
 from .base import Availability, OnProgress, Progress, Report
 
+if TYPE_CHECKING:
+    from .torch_equations import Equations
+
 _BATCH = 1 << 14
-"""Trajectories that one operation advances: enough to hide its cost, few enough for the cache."""
+"""Numbers that one operation advances: enough to hide its cost, few enough for the cache."""
 
 _CHUNK = 16
 """Steps for which normals are drawn at once."""
@@ -46,6 +50,7 @@ class TorchEngine:
     """Runs in this process, on a CUDA device where PyTorch finds one and Triton is installed, else on all cores."""
 
     name: str = "torch"
+    problems: tuple[str, ...] = PROBLEMS
 
     @property
     def stream(self) -> str:
@@ -75,12 +80,27 @@ class TorchEngine:
         if activation not in _ACTIVATIONS:
             known = ", ".join(_ACTIVATIONS)
             raise InputError(f"engine torch: activation {activation!r} is not among {known}; use a Julia engine")
-        simulate = _on_cuda if state.details["device"] == "cuda" else _on_cpu
+        device = state.details["device"]
         with stop_signals() as stopped:
             run = _Run(directory, spec, on_progress, report, stopped)
             directory.write_stream(self.stream)
-            simulate(run)
+            if device == "cpu" or spec["problem"] in SGD_PROBLEMS:
+                _step_by_step(run, device)
+            else:
+                _in_a_kernel(run)
         run.finish({"engine": self.name, **state.details})
+
+
+def _equations(spec: dict[str, Any], data: dict[str, Array]) -> Equations:
+    """Those of the problem of `spec`."""
+    from . import torch_sgd, torch_steps
+
+    known: dict[str, Callable[..., Equations]] = {
+        "teacher-student": torch_sgd.TeacherStudent,
+        "teacher-student-general": torch_sgd.TeacherStudentGeneral,
+        "two-neurons": torch_sgd.TwoNeurons,
+    }
+    return known.get(spec["problem"], torch_steps.SDE)(spec, data)
 
 
 def _device() -> tuple[str, str]:
@@ -116,7 +136,8 @@ class _Run:
         self.noise: list[float] = spec["noise"]
         self.trajectories: int = spec["trajectories"]
         self.snapshots: list[int] = spec["snapshots"]
-        self.dimension = 1 if spec["problem"] == "quartic-well" else 2
+        self.equations = _equations(spec, self.data)
+        self.dimension = self.equations.dimension
         self.steps_of_level = self.trajectories * self.snapshots[-1]
         self._lock = threading.Lock()
         self._seconds_before, self._started = directory.seconds(), time.perf_counter()
@@ -124,7 +145,7 @@ class _Run:
         self._steps_done = self._levels_done * self.steps_of_level
 
     def groups(self, batch: int) -> Iterator[range]:
-        """Consecutive levels that are simulated together, as many as give a batch; those that are not finished.
+        """Consecutive levels that are simulated together, as many as give a batch of trajectories, if not finished.
 
         A group is simulated as a whole, or not at all. So numbers do not depend on where a run was interrupted, not
         even in the last bit, which in vector code can depend on a trajectory's place in the batch.
@@ -162,9 +183,10 @@ class _Run:
         for k, state in zip(levels, states, strict=True):
             diverged = int((~np.isfinite(state[-1]).all(axis=-1)).sum())
             if diverged:
+                size = f"lr = {self.spec['lr'][k]}" if "lr" in self.spec else f"dt = {self.spec['dt']}"
                 self.report(
                     f"noise level {self.noise[k]}: {diverged} of {self.trajectories} trajectories diverged; "
-                    f"dt = {self.spec['dt']} may be too large"
+                    f"{size} may be too large"
                 )
             self.directory.write_array(f"levels/{self.directory.level(k).name}", state)
         with self._lock:
@@ -180,7 +202,7 @@ class _Run:
     def finish(self, provenance: dict[str, Any]) -> None:
         """Write the results, state.npy last."""
         spec = self.spec
-        self.directory.write_array("time.npy", np.asarray(self.snapshots) * spec["dt"])
+        self.directory.write_array("time.npy", np.asarray(self.snapshots) * spec.get("dt", 1.0))
         self.directory.write_array("noise.npy", np.asarray(self.noise, np.float64))
         self.directory.write_provenance(
             {
@@ -197,19 +219,17 @@ class _Run:
         self.directory.collect_levels(shape)
 
 
-# --- CPU ------------------------------------------------------------------------------------------------------------
+# --- step by step -----------------------------------------------------------------------------------------------------
 
 
-def _on_cpu(run: _Run) -> None:
-    """Groups of noise levels, each with a thread that takes steps and one that draws normals.
+def _step_by_step(run: _Run, device: str) -> None:
+    """Groups of noise levels, each with a thread that takes steps and one that draws their random numbers.
 
     Operations on a batch are so short that more threads would spend their time on Python's lock.
     """
     import torch
 
-    from .torch_steps import prepare
-
-    make_stepper = prepare(run.spec, run.data)
+    batch = max(1, _BATCH // run.equations.width)
     halt = threading.Event()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -217,7 +237,7 @@ def _on_cpu(run: _Run) -> None:
         # A collapsed trajectory decays for ever, and processors calculate slowly with numbers below 2.3e-308.
         workers = max(1, threads // 2)
         with ThreadPoolExecutor(workers, initializer=torch.set_flush_denormal, initargs=(True,)) as pool:
-            pending = {pool.submit(_simulate_group, run, make_stepper, group, halt) for group in run.groups(_BATCH)}
+            pending = {pool.submit(_simulate_group, run, device, levels, batch, halt) for levels in run.groups(batch)}
             try:
                 while pending and not run.stopped():
                     done, pending = wait(pending, timeout=_LOOK_EVERY, return_when=FIRST_EXCEPTION)
@@ -233,84 +253,85 @@ def _on_cpu(run: _Run) -> None:
         raise run.interrupted()
 
 
-def _simulate_group(run: _Run, make_stepper: Callable[..., Any], levels: range, halt: threading.Event) -> None:
+def _simulate_group(run: _Run, device: str, levels: range, batch: int, halt: threading.Event) -> None:
     states = np.empty((len(levels), len(run.snapshots), run.trajectories, run.dimension))
-    for block, first in enumerate(range(0, run.trajectories, _BATCH)):
-        part = states[:, :, first : first + _BATCH]
-        if not _simulate_block(run, make_stepper, levels, block, part, halt):
+    for block, first in enumerate(range(0, run.trajectories, batch)):
+        part = states[:, :, first : first + batch]
+        if not _simulate_block(run, device, levels, block, part, halt):
             return
     run.save(levels, states)
 
 
 def _simulate_block(
-    run: _Run, make_stepper: Callable[..., Any], levels: Sequence[int], block: int, out: Array, halt: threading.Event
+    run: _Run, device: str, levels: Sequence[int], block: int, out: Array, halt: threading.Event
 ) -> bool:
     """Simulate into `out`, (levels, S, trajectories, D); False if halted on the way."""
-    import torch
-
-    from .torch_steps import amplitude
-
     trajectories = out.shape[2]
     streams = [run.normals_of(level, block) for level in levels]
-    amplitudes = [amplitude(run.spec, run.noise[level], len(run.data.get("x", ()))) for level in levels]
-    starts = [stream.standard_normal((run.dimension, trajectories)) for stream in streams]
-    state = torch.from_numpy(run.spec["parameters"]["init_std"] * np.stack(starts, axis=1))
-    step = make_stepper(state)
+    state = run.equations.start(streams, trajectories).to(device)
+    step = run.equations.stepper(state, levels)
     at = 0
-    with _Normals(streams, amplitudes, (run.dimension, trajectories)) as normals:
+    with _Drawn(run.equations, levels, streams, trajectories, device) as drawn:
         for s, snapshot in enumerate(run.snapshots):
             while at < snapshot:
                 if at % _CHUNK == 0:
                     if halt.is_set():
                         return False
-                    chunk = normals.next()
+                    chunk = drawn.next()
                     run.count(min(_CHUNK, run.snapshots[-1] - at) * len(levels) * trajectories)
-                step(chunk[at % _CHUNK])
+                step(chunk[at % _CHUNK], at)
                 at += 1
-            out[:, s] = state.numpy().transpose(1, 2, 0)
+            out[:, s] = state.cpu().numpy().transpose(1, 2, 0)
     return True
 
 
-class _Normals:
-    """The normals of a batch, times their amplitudes, a chunk of steps drawn while the one before is used."""
+class _Drawn:
+    """The random numbers of a batch, a chunk of steps drawn while the one before is used."""
 
     def __init__(
-        self, streams: Sequence[np.random.Generator], amplitudes: Sequence[float], shape: tuple[int, int]
+        self,
+        equations: Equations,
+        levels: Sequence[int],
+        streams: Sequence[np.random.Generator],
+        trajectories: int,
+        device: str,
     ) -> None:
-        """A stream and an amplitude for each level; `shape`: (D, trajectories)."""
+        """A stream for each level."""
         import torch
 
-        self.levels = list(zip(streams, amplitudes, strict=True))
-        self.buffers = [np.empty((len(streams), _CHUNK, *shape)) for _ in range(2)]
+        self.equations, self.device = equations, device
+        self.levels = list(zip(levels, streams, strict=True))
+        self.buffers = [np.zeros((len(streams), _CHUNK, equations.draws, trajectories)) for _ in range(2)]
+        # Views are made once: making them would count, so short are the steps.
         self.steps = [[torch.from_numpy(b[:, k].swapaxes(0, 1)) for k in range(_CHUNK)] for b in self.buffers]
         self.pool = ThreadPoolExecutor(1)
         self.turn = 0
         self.drawn = self.pool.submit(self._draw, 0)
 
-    def __enter__(self) -> _Normals:
+    def __enter__(self) -> _Drawn:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.pool.shutdown()
 
     def next(self) -> list[Any]:
-        """Tensors (D, levels, trajectories) of the steps of the next chunk, until the call after this."""
+        """Tensors (draws, levels, trajectories) of the steps of the next chunk, until the call after this."""
         self.drawn.result()
         ready, self.turn = self.turn, 1 - self.turn
         self.drawn = self.pool.submit(self._draw, self.turn)
-        return self.steps[ready]
+        steps = self.steps[ready]
+        return steps if self.device == "cpu" else [step.to(self.device) for step in steps]
 
     def _draw(self, which: int) -> None:
-        for (stream, amplitude), buffer in zip(self.levels, self.buffers[which], strict=True):
-            stream.standard_normal(out=buffer)
-            buffer *= amplitude
+        for (level, stream), buffer in zip(self.levels, self.buffers[which], strict=True):
+            self.equations.draw(level, stream, buffer)
 
 
-# --- CUDA -----------------------------------------------------------------------------------------------------------
+# --- in a kernel ------------------------------------------------------------------------------------------------------
 
 
-def _on_cuda(run: _Run, device: str = "cuda") -> None:
-    """Groups of noise levels one after the other, each snapshot one launch of the kernel."""
+def _in_a_kernel(run: _Run, device: str = "cuda") -> None:
+    """SDEs on a GPU: groups of noise levels one after the other, each snapshot one launch of the kernel."""
     import torch
 
     from .torch_steps import amplitude

@@ -1,4 +1,4 @@
-"""Euler–Maruyama steps of the toy problems in PyTorch on the CPU, float64, for a batch of trajectories at once.
+"""Euler–Maruyama steps of the toy SDEs in PyTorch on the CPU, float64, for a batch of trajectories at once.
 
 The equations are those of DESIGN §5. With t_i = φ(w1 x_i) and s_i = φ'(w1 x_i) x_i, the m Brownian motions enter a step
 of the neuron only as (Σ s dB, Σ t dB): two normals of covariance [Σs² Σts; Σts Σt²] = L Lᵀ. The drift needs Σys, Σyt,
@@ -8,14 +8,16 @@ and Σts = L11 L21, Σt² = L21² + L22². So five sums are all that a step need
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..problems import Array
+from ..arrays import Array
+from .torch_equations import Equations, Stepper
 
 SUMS = 5  # Σys, Σyt, L11, L21, L22
 
@@ -25,15 +27,28 @@ CELLS = 1 << 15  # interpolation on a line in so many is right to 1e-7
 _DIRECT = 1024  # trajectories that take the direct step at once, for all data points in the cache
 
 
-class Stepper(Protocol):
-    """Advances the trajectories of one batch in place; belongs to one thread."""
-
-    def __call__(self, normals: Tensor) -> None:
-        """One step. `normals`: of the state's shape, already times the noise's `amplitude`."""
-
-
 MakeStepper = Callable[[Tensor], Stepper]
 """Makes the stepper of a state (D, levels, trajectories)."""
+
+
+class SDE(Equations):
+    """What the SDEs have in common."""
+
+    def __init__(self, spec: dict[str, Any], data: dict[str, Array]) -> None:
+        super().__init__(spec)
+        self.points = len(data.get("x", ()))
+        self.dimension = self.draws = 2 if self.points else 1
+        self.make_stepper = prepare(spec, data)
+
+    def start(self, streams: Sequence[np.random.Generator], trajectories: int) -> Tensor:
+        starts = [stream.standard_normal((self.dimension, trajectories)) for stream in streams]
+        return torch.from_numpy(self.spec["parameters"]["init_std"] * np.stack(starts, axis=1))
+
+    def amplitude(self, level: int) -> float:
+        return amplitude(self.spec, self.spec["noise"][level], self.points)
+
+    def stepper(self, state: Tensor, levels: Sequence[int]) -> Stepper:
+        return self.make_stepper(state)
 
 
 def prepare(spec: dict[str, Any], data: dict[str, Array]) -> MakeStepper:
@@ -59,7 +74,7 @@ class WellStepper:
         self.theta = state[0]
         self.rate = torch.empty_like(self.theta)
 
-    def __call__(self, normals: Tensor) -> None:
+    def __call__(self, normals: Tensor, at: int = 0, /) -> None:
         torch.mul(self.theta, self.theta, out=self.rate)
         self.rate.mul_(-self.dt).add_(self.mu_dt).add_(normals[0]).mul_(self.theta)
         self.theta.add_(self.rate)
@@ -94,7 +109,7 @@ class Neuron:
     def stepper(self, state: Tensor) -> Stepper:
         """The direct form: m activations a step."""
 
-        def step(normals: Tensor) -> None:
+        def step(normals: Tensor, at: int = 0, /) -> None:
             parts = zip(state.flatten(1).split(_DIRECT, 1), normals.flatten(1).split(_DIRECT, 1), strict=True)
             for (w1, w2), (n1, n2) in parts:
                 w1[:], w2[:] = self.step(w1, w2, n1, n2)
@@ -140,7 +155,7 @@ class TabulatedStepper:
         self.product, self.a1, self.a2 = (torch.empty_like(self.w1) for _ in range(3))
         self.shaped = self.sums.view(SUMS, *self.w1.shape).unbind()
 
-    def __call__(self, normals: Tensor) -> None:
+    def __call__(self, normals: Tensor, at: int = 0, /) -> None:
         place, w1, w2, a1, a2 = self.place, self.w1, self.w2, self.a1, self.a2
         torch.abs(self.flat[0], out=place).mul_(self.cells_per_unit)
         far = None

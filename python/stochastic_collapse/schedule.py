@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..config import ConstantSchedule, DecaySchedule, MultistepSchedule, ScheduleSettings
+from .config import ConstantSchedule, DecaySchedule, MultistepSchedule, ScheduleSettings
 
 
 def learning_rate(schedule: ScheduleSettings, peak: float, step: int, max_steps: int) -> float:

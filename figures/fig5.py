@@ -1,0 +1,164 @@
+"""Figure 5: label noise makes a linear student forget the small singular values of its data (DESIGN §5).
+
+Above, the training and the test loss over the steps at each noise level σ. Below, the student's singular values ŝ
+against those of the data, s*, before the learning rate drops and at the end, beside theory: at the end the modes that
+noise had only shrunk have recovered, those that it had killed have not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from stochastic_collapse.errors import InputError
+from stochastic_collapse.theory import teacher_student_bounds, teacher_student_threshold
+from stochastic_collapse.toys import ToyRun, learned_values, losses
+
+from . import style
+
+PROBLEM = "teacher-student"
+COMMAND = "sc teacher-student"
+CONFIGS = ("configs/toys/fig5.yaml", "configs/toys/fig5_quick.yaml")
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Values:
+    """What the students have learned after some steps, beside theory; each (K, M)."""
+
+    step: int
+    mean: Array
+    """Of ŝ."""
+    error: Array
+    lower: Array
+    """Theory's bounds of the mean."""
+    upper: Array
+
+
+@dataclass(frozen=True)
+class Results:
+    """Means over the seeds and their standard errors, at K noise levels, S snapshots, for M modes."""
+
+    steps: Array
+    """(S,)."""
+    noise: Array
+    """σ, (K,)."""
+    s_star: Array
+    """(M,), falling."""
+    thresholds: Array
+    """ησ²/2 before the drop, (K,)."""
+    losses: dict[str, tuple[Array, Array]]
+    """Mean and error of the training and of the test loss, each (K, S)."""
+    before: Values
+    """At the last snapshot before the learning rate drops."""
+    after: Values
+    """At the end."""
+
+
+def load(runs: Sequence[ToyRun]) -> Results:
+    """The one run that the figure is drawn from. `InputError` for several, and for one whose schedule is no drop."""
+    if len(runs) != 1:
+        found = ", ".join(str(run.directory) for run in runs) or "none"
+        raise InputError(f"figure fig5 is drawn from one run of {PROBLEM}, found {found}")
+    run = runs[0]
+    rate, init = run.data["rate"], run.spec["parameters"]["init"]
+    drops = np.flatnonzero(np.diff(rate)) + 1
+    if len(drops) > 1 or not rate.size or rate[0] != 1:
+        raise InputError(f"figure fig5: {run.directory}: expected a constant learning rate with one drop at most")
+    drop = int(drops[0]) if drops.size else len(rate)
+    last = int(np.flatnonzero(run.time <= drop)[-1])
+    s_star, sigma = run.data["s_star"], run.noise[:, None, None]
+    eta = np.array(run.spec["lr"])[:, None, None] / run.spec["parameters"]["points"]
+    at_drop, at_end = (learned_values(run, snapshot) for snapshot in (last, -1))
+    first = teacher_student_bounds(s_star, eta, sigma, eta * run.time[last], init[0] * init[1])
+    # From then on each seed grows from where it is, and the mean of these laws is the law of the mean.
+    eta, later = eta * rate[-1], run.time[-1] - run.time[last]
+    second = teacher_student_bounds(s_star, eta, sigma, eta * later, at_drop)
+    return Results(
+        steps=run.time,
+        noise=run.noise,
+        s_star=s_star,
+        thresholds=teacher_student_threshold(eta[:, 0, 0] / rate[-1], run.noise),
+        losses={name: _mean_and_error(values) for name, values in losses(run).items()},
+        before=_values(int(run.time[last]), at_drop, *first),
+        after=_values(int(run.time[-1]), at_end, *second),
+    )
+
+
+def _values(step: int, learned: Array, lower: Array, upper: Array) -> Values:
+    """Of arrays (K, N or 1, M)."""
+    mean, error = _mean_and_error(learned.swapaxes(1, 2))
+    return Values(step, mean, error, lower.mean(axis=1), upper.mean(axis=1))
+
+
+def _mean_and_error(values: Array) -> tuple[Array, Array]:
+    """Over the last axis, the seeds."""
+    count = values.shape[-1]
+    error = values.std(axis=-1, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(values.shape[:-1])
+    return values.mean(axis=-1), error
+
+
+def draw(results: Results) -> Figure:
+    """Two panels of losses above two of singular values."""
+    figure = Figure(figsize=(style.TWO_COLUMNS, 4.9))
+    panels = figure.subplots(2, 2)
+    for panel, name in zip(panels[0], ("training", "test"), strict=True):
+        _draw_losses(panel, results, name)
+    _draw_values(panels[1, 0], results, results.before, "before the learning rate drops")
+    _draw_values(panels[1, 1], results, results.after, "at the end")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    return figure
+
+
+def _draw_losses(panel: Axes, results: Results, name: str) -> None:
+    mean, error = results.losses[name]
+    for k, sigma in enumerate(results.noise):
+        colour = style.COLOURS[k % len(style.COLOURS)]
+        panel.plot(results.steps, mean[k], color=colour, label=f"σ = {sigma:g}")
+        panel.fill_between(results.steps, mean[k] - error[k], mean[k] + error[k], color=colour, alpha=0.25, linewidth=0)
+    panel.axvline(results.before.step, color="black", linestyle=":", linewidth=0.8)
+    panel.set_xlim(0, results.steps[-1])
+    panel.set_yscale("log")
+    if np.ptp(np.log10(panel.get_ylim())) < 2:
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        panel.yaxis.set_minor_formatter("{x:g}")
+    else:
+        panel.yaxis.set_minor_formatter(NullFormatter())
+    panel.xaxis.set_major_formatter(style.thousands)
+    panel.set_xlabel("SGD steps")
+    panel.set_ylabel(f"{name} loss")
+
+
+def _draw_values(panel: Axes, results: Results, values: Values, when: str) -> None:
+    """Mean ŝ with standard errors, the lower bounds as lines, the upper one, and the thresholds as ticks."""
+    for k, threshold in enumerate(results.thresholds):
+        colour = style.COLOURS[k % len(style.COLOURS)]
+        panel.plot(results.s_star, values.lower[k], color=colour, linewidth=0.9)
+        panel.errorbar(
+            results.s_star, values.mean[k], values.error[k], fmt="o", color=colour, markersize=2, elinewidth=0.6,
+            markeredgewidth=0,
+        )  # fmt: skip
+        if 0 < threshold < results.s_star[0]:
+            panel.axvline(threshold, ymax=0.06, color=colour, linewidth=1.6)
+    panel.plot(results.s_star, values.upper.max(axis=0), color="black", linestyle="--", linewidth=0.9)
+    panel.set_xlim(0, 1.03 * results.s_star[0])
+    panel.set_ylim(-0.03, 1.15 * results.s_star[0])
+    panel.set_xlabel("singular value of the data s*")
+    panel.set_ylabel("learned ŝ")
+    panel.set_title(f"step {values.step:,}, {when}", loc="left")
+    lines = [
+        Line2D([], [], color="0.4", marker="o", markersize=2.5, linewidth=0, label="mean ± standard error"),
+        Line2D([], [], color="0.4", linewidth=0.9, label="lower bound"),
+        Line2D([], [], color="black", linestyle="--", linewidth=0.9, label="upper bound"),
+        Line2D([], [], color="0.4", marker="|", markersize=5, markeredgewidth=1.6, linewidth=0, label="ησ²/2"),
+    ]
+    panel.legend(handles=lines, loc="upper left", fontsize=6.5, labelspacing=0.2)

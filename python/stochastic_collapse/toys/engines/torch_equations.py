@@ -1,0 +1,49 @@
+"""What the torch engine needs to know of a problem to simulate it step by step, in batches of trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from ..arrays import Array
+
+
+class Stepper(Protocol):
+    """Advances the trajectories of one batch in place; belongs to one thread."""
+
+    def __call__(self, drawn: Tensor, at: int = 0, /) -> None:
+        """Take step number `at`, counted from 0. `drawn`: what `Equations.draw` gave for it."""
+
+
+class Equations:
+    """A problem: how it starts, what it draws at a step, and how it takes one."""
+
+    dimension: int
+    """D, the numbers of a state."""
+    draws: int
+    """Random numbers of a step of a trajectory."""
+    width = 1
+    """How many numbers one operation advances per trajectory: more of them make smaller batches."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.spec = spec
+
+    def start(self, streams: Sequence[np.random.Generator], trajectories: int) -> Tensor:
+        """The first state (D, levels, trajectories), float64, drawn from a stream for each level."""
+        raise NotImplementedError
+
+    def amplitude(self, level: int) -> float:
+        """What the normals of a noise level are multiplied by."""
+        return float(self.spec["noise"][level])
+
+    def draw(self, level: int, stream: np.random.Generator, out: Array) -> None:
+        """Fill `out` (steps, draws, trajectories): normals, times their amplitude."""
+        stream.standard_normal(out=out)
+        out *= self.amplitude(level)
+
+    def stepper(self, state: Tensor, levels: Sequence[int]) -> Stepper:
+        """What advances `state` (D, levels, trajectories), on its device."""
+        raise NotImplementedError

@@ -1,0 +1,79 @@
+"""The attractivity of a run's invariant sets, under the run's own training (`sc analyze --attractivity`)."""
+
+from __future__ import annotations
+
+import pandas as pd
+from torch import Tensor
+
+from ..collapse import Steps, attractivity, chosen_checkpoints
+from ..config import SGDSettings
+from ..data.datasets import load_dataset
+from ..data.loader import Batch, BatchLoader
+from ..errors import InputError
+from ..models import build_model
+from ..runs import RunDirectory
+from ..terminal import work_bar
+from .checkpoint import read_checkpoint
+from .execution import resolve
+from .losses import LOSSES
+
+# Directions visited for the leading one: of the digits networks, drift-ruled ones, it has settled after 20.
+_DIRECTIONS = 50
+
+
+def probe_run(run: RunDirectory, steps: Steps = "last", *, neurons: int = 8, examples: int = 512) -> pd.DataFrame:
+    """Predict whether SGD draws neurons of a run to vanish or to merge; see `collapse.attractivity`.
+
+    Of each layer the `neurons` nearest to vanishing and as many of the nearest pairs are examined, at the checkpoints
+    of `steps`. Loss, batch size, momentum and weight decay are the run's, the learning rate is that of the
+    checkpoint's step; `examples` training examples, at most all, are drawn with the run's augmentation and noise. The
+    rows are added to the run's attractivity.csv, where they replace those of the same steps, and returned.
+
+    Raises `InputError` where there is no such checkpoint, for another optimizer than SGD, and as `attractivity` does;
+    `RunLocked` while the run is training.
+    """
+    config = run.config()
+    if not isinstance(config.optimizer, SGDSettings):
+        raise InputError(f"{run}: attractivity is a theory of SGD, and this run's optimizer is {config.optimizer.name}")
+    if examples < 2:
+        raise InputError(f"examples: expected 2 or more, found {examples}")
+    execution = resolve(config)
+    dataset = load_dataset(config.data)
+    count = min(examples, len(dataset.train.labels))
+    loader = BatchLoader.of(config.data, dataset, count, seed=config.replicate_seed, device=execution.device)
+    batch = loader.next()
+    model = build_model(config.model, dataset.image_shape, dataset.num_classes).to(execution.device)
+
+    def loss(logits: Tensor, labels: Tensor, *target_noise: Tensor) -> Tensor:
+        # The losses read no images.
+        return LOSSES[config.loss](logits, Batch(logits, labels, *(target_noise or (None,))))
+
+    tables = []
+    with run.lock(), execution.active(), work_bar() as bar:
+        for step, path in chosen_checkpoints(run, steps).items():
+            checkpoint = read_checkpoint(path)
+            model.load_state_dict(checkpoint["model"])
+            bar.add_task(f"step {step}", total=1.0, report="")
+            table = attractivity(
+                model,
+                batch.images,
+                [part for part in batch[1:] if part is not None],
+                lr=checkpoint["schedule"]["lr"],
+                batch_size=config.batch_size,
+                momentum=config.optimizer.momentum,
+                weight_decay=config.optimizer.weight_decay,
+                loss=loss,
+                neurons=neurons,
+                pairs=neurons,
+                steps=_DIRECTIONS,
+                progress=lambda done, total: bar.update(bar.task_ids[-1], completed=done / total),
+            )
+            table.insert(0, "step", step)
+            tables.append(table)
+        measured = pd.concat(tables, ignore_index=True)
+        before = run.attractivity()
+        kept = before[~before["step"].isin(measured["step"])]
+        parts = [part for part in (kept, measured) if len(part)]
+        if parts:
+            run.write_attractivity(pd.concat(parts).sort_values("step", kind="stable"))
+    return measured
