@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from .initialization import activation, kaiming_normal
@@ -29,6 +30,19 @@ class MLP(nn.Module):
             x = self.act(self.get_submodule(f"fc{k}")(x))
         out: Tensor = self.get_submodule(f"fc{self.depth}")(x)
         return out
+
+    def forward_stacked(self, parameters: Sequence[Tensor], x: Tensor) -> Tensor:
+        """R networks of this shape at once: (R, batch, …) → (R, batch, num_classes).
+
+        `parameters` are those of `parameters()`, in that order, each with a first axis of R.
+        """
+        x = x.flatten(2)
+        for k in range(self.depth):
+            weight, bias = parameters[2 * k : 2 * k + 2]
+            x = torch.baddbmm(bias[:, None], x, weight.mT)
+            if k < self.depth - 1:
+                x = self.act(x)
+        return x
 
 
 def neuron_layers(parameters: Parameters) -> list[NeuronLayer]:

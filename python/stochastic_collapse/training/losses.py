@@ -1,4 +1,7 @@
-"""Losses by name, each from logits (B, classes) and a batch to the mean loss, a scalar."""
+"""Losses by name, each from logits (B, classes) and a batch to the mean loss, a scalar.
+
+Of a stack of R networks, from (R, B, classes) and stacked batches, to the R means.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ Loss = Callable[[Tensor, Batch], Tensor]
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
     """−log softmax of the label's logit, averaged over the batch."""
-    return functional.cross_entropy(logits, batch.labels)
+    losses = functional.cross_entropy(logits.flatten(0, -2), batch.labels.flatten(), reduction="none")
+    return losses.view(batch.labels.shape).mean(-1)
 
 
 def mse(logits: Tensor, batch: Batch) -> Tensor:
@@ -24,18 +28,19 @@ def mse(logits: Tensor, batch: Batch) -> Tensor:
     targets = _one_hot(logits, batch)
     if batch.target_noise is not None:
         targets = targets + batch.target_noise
-    return functional.mse_loss(logits, targets)
+    return (logits - targets).square().mean((-2, -1))
 
 
 def bce(logits: Tensor, batch: Batch) -> Tensor:
     """Binary cross-entropy of each class against the one-hot label, averaged over batch and classes."""
-    return functional.binary_cross_entropy_with_logits(logits, _one_hot(logits, batch))
+    losses = functional.binary_cross_entropy_with_logits(logits, _one_hot(logits, batch), reduction="none")
+    return losses.mean((-2, -1))
 
 
 def _one_hot(logits: Tensor, batch: Batch) -> Tensor:
     # functional.one_hot looks at the labels' values, which torch.func cannot follow.
-    classes = torch.arange(logits.shape[1], device=logits.device)
-    return (batch.labels[:, None] == classes).to(logits.dtype)
+    classes = torch.arange(logits.shape[-1], device=logits.device)
+    return (batch.labels[..., None] == classes).to(logits.dtype)
 
 
 LOSSES: Mapping[str, Loss] = MappingProxyType({"cross_entropy": cross_entropy, "mse": mse, "bce": bce})

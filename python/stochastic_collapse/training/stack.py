@@ -7,16 +7,14 @@ parts of the stacked ones.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from ..data.loader import Batch
-from .losses import Loss
+from ..models.mlp import MLP
 from .run import Run
 from .step import TrainingStep, make_optimizer
 
@@ -24,25 +22,17 @@ from .step import TrainingStep, make_optimizer
 class Stack(nn.Module):
     """R networks as one, images (R, B, …) → logits (R, B, classes); their parameters become slices of this one's."""
 
-    def __init__(self, models: Sequence[nn.Module]) -> None:
+    def __init__(self, models: Sequence[MLP]) -> None:
         super().__init__()
-        self._skeleton = [copy.deepcopy(models[0]).to("meta")]  # in a list, so that it is not a submodule
-        self._names = [name for name, _ in models[0].named_parameters()]
+        self._shape = [models[0]]  # in a list, so that it is not a submodule
         self.stacked = nn.ParameterList()
         for parameters in zip(*(model.parameters() for model in models), strict=True):
             self.stacked.append(nn.Parameter(torch.stack([p.detach() for p in parameters])))
             for slice_, parameter in zip(self.stacked[-1].detach(), parameters, strict=True):
                 parameter.data = slice_
 
-        def one(images: Tensor, *parameters: Tensor) -> Tensor:
-            named = dict(zip(self._names, parameters, strict=True))
-            out: Tensor = functional_call(self._skeleton[0], named, (images,))
-            return out
-
-        self._forward = _Traced(vmap(one))
-
     def forward(self, images: Tensor) -> Tensor:
-        return self._forward(images, *self.stacked)
+        return self._shape[0].forward_stacked(list(self.stacked), images)
 
 
 class StackedStep:
@@ -51,7 +41,7 @@ class StackedStep:
     def __init__(self, runs: Sequence[Run]) -> None:
         self._runs = runs
         config, execution = runs[0].config, runs[0].execution
-        self._stack = Stack([run.model for run in runs])
+        self._stack = Stack([cast(MLP, run.model) for run in runs])
         self._optimizer = make_optimizer(config.optimizer, self._stack, capturable=execution.cuda_graphs)
         self._gather()
         loss_sum = torch.stack([run.loss_sum for run in runs])
@@ -60,7 +50,7 @@ class StackedStep:
         self._take_step = TrainingStep(
             self._stack,
             self._optimizer,
-            _each(runs[0].loss),
+            runs[0].loss,
             autocast=execution.autocast,
             gradient_clip=None,
             cuda_graph=execution.cuda_graphs,
@@ -90,29 +80,3 @@ class StackedStep:
                 self._optimizer.state[stacked][name] = (
                     torch.stack([state[name] for state in states]) if is_one_each else value.clone()
                 )
-
-
-class _Traced:
-    """A function of tensors as the plain operations that it came to at its first call.
-
-    vmap itself would take longer in each call than it saves in small networks.
-    """
-
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        self._function = function
-        self._operations: Callable[..., Tensor] | None = None
-
-    def __call__(self, *tensors: Tensor) -> Tensor:
-        if self._operations is None:
-            self._operations = make_fx(self._function)(*(tensor.detach() for tensor in tensors))
-        return self._operations(*tensors)
-
-
-def _each(loss: Loss) -> Loss:
-    """The loss (R,) of each network of a stack."""
-
-    def one(logits: Tensor, labels: Tensor, *noise: Tensor) -> Tensor:
-        return loss(logits, Batch(logits, labels, *(noise or (None,))))
-
-    traced = _Traced(vmap(one))
-    return lambda logits, batch: traced(logits, batch.labels, *(part for part in batch[2:] if part is not None))
