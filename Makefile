@@ -41,7 +41,7 @@ check: setup
 	$(VENV)/bin/mypy tests
 
 test: check julia
-	$(WITH_JULIA) $(VENV)/bin/pytest
+	$(WITH_JULIA) $(VENV)/bin/pytest -n auto --maxprocesses 4 --dist worksteal
 
 bench: julia
 	$(VENV)/bin/python benchmarks/training.py
