@@ -11,6 +11,7 @@ import pytest
 from stochastic_collapse.cli import run as sc
 from stochastic_collapse.config import load_config
 from stochastic_collapse.errors import InputError
+from stochastic_collapse.resources import shipped
 from stochastic_collapse.runs import RunDirectory
 from stochastic_collapse.sweeps import load_sweep
 
@@ -160,3 +161,14 @@ def test_mistakes(sweep_file: Write, text: str, overrides: list[str], message: s
 def test_an_unknown_size(sweep_file: Write) -> None:
     with pytest.raises(InputError, match=r"sweep.yaml: no size 'huge'; it has no sizes"):
         load_sweep(sweep_file(), "huge")
+
+
+def test_the_example_in_the_readme(sweep_file: Write) -> None:
+    text = (shipped("configs").parent / "README.md").read_text()
+    example = text.split("```yaml\nname: mine\n")[1].split("```")[0]
+    sweep = load_sweep(sweep_file(f"name: mine\n{example}"))
+    assert {name: sum(run.experiment == name for run in sweep.runs) for name in ("small", "wide", "wide-tuned")} == {
+        "small": 12,
+        "wide": 3,
+        "wide-tuned": 6,
+    }
