@@ -194,7 +194,9 @@ def _gained(panel: Axes, network: Network, colours: Mapping[float, Any]) -> None
         )
     _means(panel, percent.drop_duplicates(["drop", "replicate"]), "before", ":", "just before", colours)
     panel.xaxis.set_major_formatter(style.thousands)
-    panel.legend(loc="best")
+    low, top = panel.get_ylim()
+    panel.set_ylim(low - 0.35 * (top - low), top)  # room for the legend
+    panel.legend(loc="lower center", ncols=2)
 
 
 def _means(panel: Axes, table: pd.DataFrame, column: str, line: str, label: str, colours: Mapping[float, Any]) -> None:
