@@ -95,6 +95,10 @@ def swept(figure: str, sweeps: Sequence[Sweep], paths: Sequence[str], report: Re
     absent = [sweep for sweep, of_sweep in zip(sweeps, directories, strict=True) if not of_sweep]
     missing = [f"a sweep over {sweep.setting} ({sweep.command(size)})" for sweep in absent]
     missing += [line for directory in used if (line := _unfinished(directory, sweeps))]
+    wanted = " or ".join(sweep.setting for sweep in sweeps)
+    missing += [
+        f"a sweep over {wanted} in {directory}, which is not drawn" for directory in named if directory not in used
+    ]
     finished = [_finished(of_sweep) for of_sweep in directories]
     line = f"figure {figure}: missing: {'; '.join(missing)}"
     if not any(finished):
@@ -118,14 +122,19 @@ def _unfinished(directory: SweepDirectory, sweeps: Sequence[Sweep]) -> str:
         return ""
     shipped = {f"{sweep.name}-{size}": sweep.command(size) for sweep in sweeps for size in SIZES}
     command = shipped.get(directory.path.resolve().name, "the same sc sweep continues it")
+    if all(_state(run) == "diverged" for run in runs):
+        command = "no command continues what diverged"
     more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
     return f"{', '.join(map(_title, runs[:_NAMED]))}{more} of {directory} ({command})"
 
 
 def _title(run: SweptRun) -> str:
     values = [f"{_short(key)} {value}" for key, value in run.varied.items()]
-    state = run.directory.status().get("state", "not trained")
-    return f"{' '.join([run.experiment, *values])} #{run.replicate} {state}"
+    return f"{' '.join([run.experiment, *values])} #{run.replicate} {_state(run)}"
+
+
+def _state(run: SweptRun) -> str:
+    return str(run.directory.status().get("state", "not trained"))
 
 
 def by_network(runs: Sequence[SweptRun], setting: str) -> dict[str, list[SweptRun]]:

@@ -176,6 +176,8 @@ def _train(config: TrainConfig, replicates: int | None, out: Path | None, as_jso
         results = [training.train(config, out=out, report=_note)]
     elif out is not None:
         raise click.UsageError("--out names the directory of one run, and --replicates trains several")
+    elif config.replicate:
+        raise click.UsageError(f"give either --replicates {replicates} or replicate={config.replicate}")
     else:
         results = training.train_replicates(config, replicates, report=_note)
     if as_json:
@@ -199,13 +201,11 @@ def _train(config: TrainConfig, replicates: int | None, out: Path | None, as_jso
 @click.option(
     "--address", metavar="HOST:PORT", help="ray: the cluster's; default: $RAY_ADDRESS, or the one found here."
 )
-@click.option("--cpus-per-run", type=click.FloatRange(min=0), default=1, show_default=True, help="ray: CPUs of a run.")
+@click.option("--cpus-per-run", type=click.FloatRange(min=0), help="ray: CPUs of a run; default: 1.")
 @click.option(
     "--gpus-per-run",
     type=click.FloatRange(min=0),
-    default=0,
-    show_default=True,
-    help="ray: GPUs of a run; 0.25: four runs share one.",
+    help="ray: GPUs of a run; 0.25: four runs share one; default: 1 where there are any.",
 )
 @click.option("--dry-run", is_flag=True, help="List the runs and the commands that would train them, and do nothing.")
 @click.option("--status", is_flag=True, help="Show how the runs stand, and do nothing.")
@@ -218,8 +218,8 @@ def sweep(
     executor: str,
     jobs: int | None,
     address: str | None,
-    cpus_per_run: float,
-    gpus_per_run: float,
+    cpus_per_run: float | None,
+    gpus_per_run: float | None,
     dry_run: bool,
     status: bool,
     as_json: bool,
@@ -228,7 +228,8 @@ def sweep(
 
     Runs are found by their settings: what is finished is not trained again, what was interrupted continues, and a
     value added to the file trains only what is new. Overrides hold for all runs. A run that fails does not stop the
-    others. Results: $SC_RUNS/sweeps/NAME-SIZE/sweep.csv, a row for each run and layer.
+    others. Results: $SC_RUNS/sweeps/NAME-SIZE/sweep.csv, a row for each run and layer (with a hash in the name where
+    overrides make other runs than the file's).
 
     \b
     Examples:
@@ -257,11 +258,12 @@ def sweep(
         return 0
     where = sweeps.make_executor(
         executor,
-        logs=sweeps.SweepDirectory(plan.directory).logs,
+        plan,
         jobs=jobs,
         address=address,
         cpus_per_run=cpus_per_run,
         gpus_per_run=gpus_per_run,
+        report=_note,
     )
     result = sweeps.run_sweep(plan, where, report=_note)
     if as_json:
@@ -281,9 +283,17 @@ def sweep(
 @click.option("--model", metavar="NAME", help="With --weights: which built-in network it is (mlp, vgg16, resnet18).")
 @click.option("--attractivity", is_flag=True, help="Predict instead which neurons SGD draws to vanish or to merge.")
 @click.option(
-    "--neurons", metavar="N", type=int, help="With --attractivity: neurons, also pairs, per layer (default 8)."
+    "--neurons",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="With --attractivity: neurons, also pairs, per layer (default 8).",
 )
-@click.option("--examples", metavar="N", type=int, help="With --attractivity: training examples (default 512).")
+@click.option(
+    "--examples",
+    metavar="N",
+    type=click.IntRange(min=2),
+    help="With --attractivity: training examples (default 512).",
+)
 @_common
 def analyze(
     runs: tuple[str, ...],
@@ -301,7 +311,8 @@ def analyze(
     RUN is a run directory, or a folder of them. The measurements are added to the run's collapse.csv. With several
     runs a table compares them. With --attractivity the run's data, learning rate and batch size tell for the neurons
     nearest to vanishing, and the pairs nearest to each other, whether theory predicts that SGD takes them there; the
-    rows are added to the run's attractivity.csv.
+    rows are added to the run's attractivity.csv, checkpoint by checkpoint. Where the learning rate has ended at 0
+    (cosine, linear), name earlier checkpoints with --steps.
 
     \b
     Examples:
@@ -457,7 +468,10 @@ _FIG2, _FIG5, _TWO_NEURONS = (f"configs/toys/{name}.yaml" for name in ("fig2_qui
 @click.argument("problem", metavar="PROBLEM")
 @_of_toys(_FIG2)
 def simulate_toy(problem: str, **options: Any) -> None:
-    """Simulate a toy SDE: PROBLEM is single-neuron or quartic-well.
+    """Simulate a toy problem.
+
+    PROBLEM is an SDE, single-neuron or quartic-well, or a recursion of SGD, teacher-student, teacher-student-general or
+    two-neurons (see `sc teacher-student` and `sc two-neurons`).
 
     A finished run is not simulated again; an interrupted one (Ctrl-C, SIGTERM, kill -9) continues with the same
     command after its finished noise levels. `sc doctor` lists the engines.

@@ -286,7 +286,7 @@ class TrainConfig(Settings):
     @property
     def stackable(self) -> bool:
         """Whether replicates train as one batched program (`training.stack`): networks small enough to gain by it."""
-        return self.model.name == "mlp" and self.optimizer.gradient_clip is None
+        return self.model.name == "mlp" and self.optimizer.gradient_clip is None and self.compile is not True
 
     @property
     def replicate_seed(self) -> int:
@@ -486,6 +486,8 @@ def _explain(kind: type[Settings], mistake: Any, written: Written, homes: Mappin
             near = difflib.get_close_matches(tag, valid, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             return f"{place}{dotted}.name: expected one of {', '.join(valid)}, found {tag!r}{hint}"
+        case "model_type" | "model_attributes_type" if str(keys[-1]) not in _fields(parent):  # of a dictionary
+            return f"{place}{dotted}: expected settings such as {dotted}.{next(iter(_fields(parent)))}=…{found}"
         case "model_type" | "model_attributes_type" if _fields(parent)[str(keys[-1])].discriminator:
             return f"{place}{dotted}: expected settings such as {dotted}.name={_tags(parent, keys[-1])[0]}{found}"
         case "model_type" | "model_attributes_type":

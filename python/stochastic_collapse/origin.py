@@ -20,23 +20,20 @@ def required(config: TrainConfig) -> TrainConfig:
 def located(config: TrainConfig) -> TrainConfig:
     """`config` with the step and the identity of its origin filled in from what lies there.
 
-    A run's identity is that of its settings, a file's the SHA-256 of its bytes, so that an origin may be moved. A
+    A run's identity is that of its settings, a file's the SHA-256 of its bytes, so that an origin may be moved. An
+    experiment (replicate k from its replicate k) and one of its runs (all replicates from it) are different origins. A
     `config` without an origin, or with an origin located before, comes back as it is. Raises `InputError` where
-    nothing lies there.
+    nothing lies there, or where the step is left open and the run is not finished.
     """
     origin = config.origin
     if origin is None or (origin.identity is not None and (origin.weights is not None or origin.step is not None)):
         return config
     if origin.weights is not None:
-        try:
-            digest = hashlib.sha256(Path(origin.weights).read_bytes()).hexdigest()
-        except OSError as error:
-            raise InputError(f"from.weights of {config.name}: {origin.weights}: {error.strerror}") from None
-        return _filled_in(config, identity=f"sha256:{digest}")
+        return _filled_in(config, identity=_digest(config, Path(origin.weights)))
     run = _run(config, origin)
-    step = origin.step if origin.step is not None else max(run.checkpoints(), default=None)
-    if step is None:
-        raise InputError(f"from.run of {config.name}: {run} has no checkpoint yet")
+    if origin.step is None and run.status().get("state") != "finished":
+        raise InputError(f"from.run of {config.name}: {run} is not finished; say which checkpoint: {_steps(run)}")
+    step = origin.step if origin.step is not None else max(run.checkpoints())
     return _filled_in(config, step=step, identity=_identity(run, origin))
 
 
@@ -56,15 +53,28 @@ def file_of(config: TrainConfig) -> Path:
     origin = config.origin
     assert origin is not None
     if origin.weights is not None:
-        return Path(origin.weights)
+        path = Path(origin.weights)
+        if (found := _digest(config, path)) != origin.identity:
+            raise InputError(f"from.weights of {config.name}: {path} is now {found}, and was {origin.identity}")
+        return path
     run = _run(config, origin)
     if (found := _identity(run, origin)) != origin.identity:
         raise InputError(f"from.run of {config.name}: {run} is now the run {found}, and was {origin.identity}")
     there = run.checkpoints()
     if origin.step not in there:
-        steps = ", ".join(map(str, there)) or "none"
-        raise InputError(f"from.step of {config.name}: {run} has no checkpoint of step {origin.step} (has: {steps})")
+        raise InputError(f"from.step of {config.name}: {run} has no checkpoint of step {origin.step}: {_steps(run)}")
     return there[origin.step]
+
+
+def _steps(run: RunDirectory) -> str:
+    return f"there are {', '.join(map(str, run.checkpoints())) or 'none'}"
+
+
+def _digest(config: TrainConfig, path: Path) -> str:
+    try:
+        return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    except OSError as error:
+        raise InputError(f"from.weights of {config.name}: {path}: {error.strerror}") from None
 
 
 def _filled_in(config: TrainConfig, **found: str | int) -> TrainConfig:

@@ -54,6 +54,7 @@ ATTRACTIVITY = {
     "verdict": str,
 }
 
+_LOCK_SECONDS = 0.5  # longer than `RunDirectory.is_locked` holds a lock
 _TEMPORARY = ".sc-tmp"  # ends the names of half-written files
 
 State = Literal["running", "finished", "interrupted", "diverged", "failed"]
@@ -196,7 +197,7 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=_LOCK_SECONDS)
         except Timeout:
             raise RunLocked(f"{self}: another process is training in this directory; wait for it or stop it") from None
         try:

@@ -145,6 +145,32 @@ def test_the_command_of_a_run_is_the_run(sweep_file: Write, capsys: pytest.Captu
             ["optimizer={name: sgd, lr: 1}"],
             "experiment a: optimizer.lr is set by the sweep for each run, so it cannot be set for all",
         ),
+        (
+            "name: x\nexperiments:\n  a: {base: tiny.yaml, grid: {optimizer: [{name: sgd, lr: 1}]}}\n",
+            ["optimizer.lr=2"],
+            "experiment a: optimizer is set by the sweep for each run, so it cannot be set for all",
+        ),
+        (
+            "name: x\nexperiments:\n  a: {base: tiny.yaml, grid: {replicate: [0, 1]}}\n",
+            [],
+            "sweep.yaml:3: experiments.a: replicate is the sweep's to set; say how many beside experiments",
+        ),
+        (
+            "name: x\nexperiments:\n  a: {base: tiny.yaml}\n  b: {base: tiny.yaml, from: a, settings: {from.run: x}}\n",
+            [],
+            "experiments.b: from.run follows from `from`; leave it out",
+        ),
+        (
+            "name: x\nexperiments:\n  a: {base: tiny.yaml, settings: {seed: 2020-01-01}}\n",
+            [],
+            "experiment a: override 'seed=\"2020-01-01\"': seed: input should be a valid integer",
+        ),
+        (
+            "name: x\nexperiments: {a: }\n",
+            [],
+            "sweep.yaml:2: experiments.a: expected settings such as experiments.a.base",
+        ),
+        ("name: x\nsizes: {1: {replicates: 2}}\n", [], "sweep.yaml:2: sizes: expected a name for each size"),
         (DROP.format(origin="hihg", steps=[10]), [], "experiment low: from: no experiment 'hihg'; there are high, low"),
         (DROP.format(origin="low", steps=[10]), [], "from: experiment 'low' does not stand before this one"),
         (DROP.format(origin="high", steps=[7]), [], "7 is no checkpoint of experiment 'high'; it saves every 10 of 40"),
@@ -156,6 +182,15 @@ def test_mistakes(sweep_file: Write, text: str, overrides: list[str], message: s
         load_sweep(sweep_file(text), overrides=overrides)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_runs_in_a_folder_of_any_name(sweep_file: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A path is no YAML: '#', ': ' and quotes in it are parts of it."""
+    monkeypatch.setenv("SC_RUNS", str(tmp_path / "r # 1: 'x'"))
+    sweep = load_sweep(sweep_file(DROP.format(origin="high", steps=[10])))
+    origin = sweep.runs[2].config.origin
+    assert origin is not None
+    assert origin.run == str(tmp_path / "r # 1: 'x'" / sweep.runs[0].directory.path.parent.name)
 
 
 def test_an_unknown_size(sweep_file: Write) -> None:

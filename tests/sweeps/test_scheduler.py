@@ -19,6 +19,8 @@ from stochastic_collapse.cli import run as sc
 from stochastic_collapse.errors import StochasticCollapseError
 from stochastic_collapse.runs import RunDirectory
 from stochastic_collapse.sweeps import PlannedRun, SweepDirectory, load_sweep, news, run_sweep
+from stochastic_collapse.sweeps.executors import Outcome
+from stochastic_collapse.sweeps.local import LocalExecutor
 
 from .test_plan import DROP
 
@@ -35,25 +37,21 @@ class InProcess:
     def start(self, runs: tuple[PlannedRun, ...]) -> Done:
         self.started += [run.title for run in runs]
         try:
-            for run in runs:
-                train(run.config)
+            trained = [not train(run.config).already_finished for run in runs]
         except StochasticCollapseError as error:
-            return Done(str(error))
-        return Done(None)
+            return Done(Outcome(str(error), 0))
+        return Done(Outcome(None, sum(trained)))
 
     def close(self) -> None:
         pass
 
 
 class Done:
-    def __init__(self, error: str | None) -> None:
-        self._error = error
+    def __init__(self, outcome: Outcome) -> None:
+        self._outcome = outcome
 
-    def ended(self) -> bool:
-        return True
-
-    def error(self) -> str | None:
-        return self._error
+    def outcome(self) -> Outcome:
+        return self._outcome
 
     def stop(self) -> None:
         pass
@@ -138,6 +136,50 @@ def test_status_sees_that_a_run_was_killed(sweep_file: Write, capsys: pytest.Cap
     assert [run["state"] for run in runs] == ["finished", "interrupted", "waiting", "waiting"]
     assert sc(["sweep", "-f", str(file), "--status"]) == 0
     assert "1 finished, 1 interrupted, 2 waiting" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("name", ["collapse.csv", "metrics.csv", "status.json"])
+def test_damaged_files_of_a_run_are_its_failure_alone(sweep_file: Write, name: str) -> None:
+    sweep = load_sweep(sweep_file())
+    run_sweep(sweep, InProcess())
+    (sweep.runs[1].directory.path / name).write_text("a,b\n1,2\n")
+    file = sweep_file()
+    file.write_text(file.read_text().replace("[0.01, 0.1]", "[0.01, 0.1, 0.2]"))
+    result = run_sweep(load_sweep(file), InProcess())
+    assert list(result.failures) == ["mlp lr 0.01 #1"]
+    assert name in result.failures["mlp lr 0.01 #1"]
+    assert result.trained == 2
+    table = pd.read_csv(SweepDirectory(sweep.directory).table_path)
+    assert len(table) == 5 * 2
+
+
+def test_overrides_that_make_other_runs_have_their_own_results(sweep_file: Write) -> None:
+    file = sweep_file()
+    assert load_sweep(file, overrides=["device=cpu", "threads=1"]).name == "rates"
+    assert load_sweep(file, replicates=2).name == "rates"
+    other, fewer = load_sweep(file, overrides=["max_steps=9"]), load_sweep(file, replicates=1)
+    assert len({"rates", other.name, fewer.name}) == 3
+    assert other.name.startswith("rates-")
+    assert load_sweep(file, overrides=["max_steps=9"]).name == other.name
+
+
+def test_cores_are_divided_among_what_there_is_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    found = [
+        (executor.capacity, executor.threads)
+        for executor in (
+            LocalExecutor(tmp_path, tasks, jobs) for tasks, jobs in ((1, None), (3, None), (99, None), (99, 2))
+        )
+    ]
+    assert found == [(1, 8), (3, 2), (8, 1), (2, 4)]
+
+
+def test_options_of_the_other_executor(sweep_file: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sc(["sweep", "-f", str(sweep_file()), "--gpus-per-run", "1"]) == 2
+    assert "executor local: --gpus-per-run is an option of the other executor" in capsys.readouterr().err
+    assert sc(["sweep", "-f", str(sweep_file()), "--executor", "ray", "--jobs", "1"]) == 2
+    assert "executor ray: --jobs is an option of the other executor" in capsys.readouterr().err
 
 
 # --- real processes -----------------------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def test_an_interrupted_one_continues_though_its_origin_is_gone(tiny: Tiny) -> N
     ("settings", "message"),
     [
         (["from.run={tmp}/nowhere"], r"from.run of tiny: no run in .*nowhere, nor in .*nowhere/replicate_0"),
-        (["from.run={run}", "from.step=17"], r"from.step of tiny: .*no checkpoint of step 17 \(has: 15, 30, 40\)"),
+        (["from.run={run}", "from.step=17"], r"from.step of tiny: .*no checkpoint of step 17: there are 15, 30, 40"),
         (["from.weights={tmp}/nowhere.pt"], r"from.weights of tiny: .*nowhere.pt: No such file"),
         (
             ["from.run={run}", "model.widths=[8,7]"],
@@ -134,6 +134,23 @@ def test_what_does_not_fit_is_one_line_and_leaves_nothing(
         finetune(tiny(*(s.format(tmp=tmp_path, run=origin) for s in settings)))
     assert "\n" not in str(raised.value)
     assert sorted((tmp_path / "runs").iterdir()) == before
+
+
+def test_another_file_in_the_place_of_the_origin_is_refused(tiny: Tiny, tmp_path: Path) -> None:
+    state = weights(train(tiny()).directory, 40)
+    torch.save(state, tmp_path / "bare.pt")
+    config = located(tiny(f"from.weights={tmp_path / 'bare.pt'}"))
+    torch.save({name: 2 * value for name, value in state.items()}, tmp_path / "bare.pt")
+    with pytest.raises(InputError, match=r"from.weights of tiny: .*bare.pt is now sha256:.*, and was sha256:"):
+        finetune(config)
+
+
+def test_the_last_step_of_an_unfinished_run_is_not_guessed(tiny: Tiny) -> None:
+    origin = train(tiny()).directory
+    RunDirectory(origin).write_status("interrupted", 30, 1.0)
+    with pytest.raises(InputError, match=r"is not finished; say which checkpoint: there are 15, 30, 40"):
+        finetune(tiny(f"from.run={origin}"))
+    assert finetune(tiny(f"from.run={origin}", "from.step=30", *STILL)).steps == 1
 
 
 def test_without_an_origin(tiny: Tiny) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from stochastic_collapse import train, train_replicates
 from stochastic_collapse.config import TrainConfig
-from stochastic_collapse.errors import Interrupted, TrainingDiverged
+from stochastic_collapse.errors import InputError, Interrupted, TrainingDiverged
 from stochastic_collapse.runs import RunDirectory
 from stochastic_collapse.training.run import Run
 from stochastic_collapse.training.stack import StackedStep
@@ -134,6 +134,14 @@ def test_one_that_diverges_leaves_the_others_alone(tiny: Tiny, tmp_path: Path, m
     for k in (0, 2):
         lone = RunDirectory(train(tiny(f"replicate={k}"), out=tmp_path / f"lone_{k}").directory)
         assert_close(RunDirectory(experiment / f"replicate_{k}"), lone)
+
+
+def test_settings_that_do_not_stack(tiny: Tiny) -> None:
+    assert tiny().stackable
+    for other in ("optimizer.gradient_clip=1", "compile=true", "model={name: vgg16}"):
+        assert not tiny(other).stackable
+    with pytest.raises(InputError, match="tiny: no replicate to train"):
+        train_replicates(tiny(), 0)
 
 
 def test_networks_that_do_not_stack_are_exactly_their_lone_runs(tiny: Tiny, tmp_path: Path) -> None:

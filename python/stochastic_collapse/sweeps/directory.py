@@ -12,14 +12,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import InputError
 from ..runs import COLLAPSE, RunDirectory, write_atomically
 from .plan import PlannedRun
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _RECORD, _TABLE = "sweep.json", "sweep.csv"
 
@@ -93,36 +90,46 @@ class SweepDirectory:
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: damaged ({error}); the same sc sweep writes it anew") from None
 
-    def write_table(self) -> pd.DataFrame:
-        """Gather the last measurement of every run that has one in sweep.csv: a row for each run and layer."""
+    def write_table(self) -> dict[Path, str]:
+        """Gather the last measurement of every run that has one in sweep.csv: a row for each run and layer.
+
+        Returns what is wrong with the runs whose files cannot be read, by their directories.
+        """
         import pandas as pd
 
         runs = self.runs()
         varied = list(dict.fromkeys(key for run in runs for key in run.varied))
-        rows = []
+        rows: list[dict[str, Any]] = []
+        unreadable = {}
         for run in runs:
-            collapse = run.directory.collapse()
-            if collapse.empty:
-                continue
-            step = int(collapse["step"].max())
-            metrics = run.directory.metrics()
-            evaluated = metrics[metrics["step"] <= step].dropna(subset="eval_accuracy").tail(1).to_dict("records")
-            last = evaluated[0] if evaluated else {}
-            settings = {key: _cell(run.varied.get(key)) for key in varied}
-            results = {key: last.get(key) for key in ("train_loss", "eval_loss", "eval_accuracy")}
-            about = {
-                "experiment": run.experiment,
-                "replicate": run.replicate,
-                "run": os.path.relpath(run.directory.path, self.path),
-                "state": run.directory.status().get("state"),
-            }
-            for layer in collapse[collapse["step"] == step].to_dict("records"):
-                rows.append({**about, **settings, **results, **layer})
+            try:
+                rows += self._rows(run, varied)
+            except InputError as error:
+                unreadable[run.directory.path] = str(error)
         columns = ["experiment", "replicate", "run", "state", *varied, "train_loss", "eval_loss", "eval_accuracy"]
         table = pd.DataFrame(rows, columns=[*columns, *COLLAPSE])
         with write_atomically(self.table_path) as temporary:
             table.to_csv(temporary, index=False)
-        return table
+        return unreadable
+
+    def _rows(self, run: SweptRun, varied: Sequence[str]) -> list[dict[str, Any]]:
+        """A row for each layer of `run` at its last measurement; none before the first."""
+        collapse = run.directory.collapse()
+        if collapse.empty:
+            return []
+        step = int(collapse["step"].max())
+        metrics = run.directory.metrics()
+        evaluated = metrics[metrics["step"] <= step].dropna(subset="eval_accuracy").tail(1).to_dict("records")
+        last = evaluated[0] if evaluated else {}
+        about = {
+            "experiment": run.experiment,
+            "replicate": run.replicate,
+            "run": os.path.relpath(run.directory.path, self.path),
+            "state": run.directory.status().get("state"),
+            **{key: _cell(run.varied.get(key)) for key in varied},
+            **{key: last.get(key) for key in ("train_loss", "eval_loss", "eval_accuracy")},
+        }
+        return [{**about, **layer} for layer in collapse[collapse["step"] == step].to_dict("records")]
 
 
 def _cell(value: Any) -> Any:

@@ -7,6 +7,7 @@ their settings, wherever and by whomever they were trained.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import shlex
@@ -44,9 +45,14 @@ class ExperimentSettings(Settings):
         lengths = {len(values) for values in self.zipped.values()}
         if len(lengths) > 1:
             raise ValueError(f"zip needs lists of one length, found {', '.join(map(str, sorted(lengths)))}")
-        for key in self.settings.keys() | self.grid.keys():
-            if sum(key in part for part in (self.settings, self.grid, self.zipped)) > 1:
+        keys = [*self.settings, *self.grid, *self.zipped]
+        for key in keys:
+            if keys.count(key) > 1:
                 raise ValueError(f"{key} stands in more than one of settings, grid and zip")
+            if key == "replicate":
+                raise ValueError("replicate is the sweep's to set; say how many beside experiments (replicates: 4)")
+            if key == "from.run" and self.origin is not None:
+                raise ValueError("from.run follows from `from`; leave it out")
         return self
 
 
@@ -101,13 +107,19 @@ class Sweep:
     """All runs of a sweep, an experiment's origin before it."""
 
     name: str
-    """With the size."""
+    """With the size, and a hash where overrides made other runs of it."""
     runs: tuple[PlannedRun, ...]
 
     @property
     def directory(self) -> Path:
         """Where its results lie, ``$SC_RUNS/sweeps/<name>-<size>``; the runs are in their own directories."""
         return runs_root() / "sweeps" / self.name
+
+    @property
+    def identity(self) -> str:
+        """First 6 hexadecimal digits of the SHA-256 of the names of its runs' directories."""
+        names = ["/".join(run.directory.path.parts[-2:]) for run in self.runs]
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()[:6]
 
     def together(self) -> list[tuple[PlannedRun, ...]]:
         """The runs in portions of which each is one process's work: replicates where they train as one program."""
@@ -123,13 +135,16 @@ def load_sweep(
     """The sweep in a YAML file.
 
     `size` is one of the file's `sizes` (default: the first), whose keys replace those beside `sizes`. `overrides` such
-    as ``"device=cpu"`` hold for all runs, `replicates` replaces the file's. Raises `InputError` with a line per
+    as ``"device=cpu"`` hold for all runs, `replicates` replaces the file's; where they make other runs of it, the sweep
+    has another name, so that its results do not replace the file's. Raises `InputError` with a line per
     mistake, also for mistakes in the settings of a run, which are all made here.
     """
     written = read_settings(file)
     values = dict(written.values)
     sizes = values.pop("sizes", {})
-    if not isinstance(sizes, Mapping) or not all(isinstance(part, Mapping) for part in sizes.values()):
+    if not isinstance(sizes, Mapping) or not all(
+        isinstance(name, str) and isinstance(part, Mapping) for name, part in sizes.items()
+    ):
         raise InputError(f"{written.place(['sizes'])}sizes: expected a name for each size, and its settings below")
     if sizes:
         size = size or next(iter(sizes))
@@ -137,16 +152,31 @@ def load_sweep(
         raise InputError(f"{written.path}: no size {size!r}; it has {', '.join(sizes) or 'no sizes'}")
     of_size = sizes[size] if size is not None else {}
     settings = written.check(SweepSettings, {**values, **of_size}, {key: ("sizes", str(size), key) for key in of_size})
-    if replicates is not None:
-        settings = settings.model_copy(update={"replicates": replicates})
+    name = "-".join(filter(None, (settings.name, size)))
+    changed = settings.model_copy(update={"replicates": replicates or settings.replicates})
+    sweep = Sweep(name, tuple(_all_runs(changed, written.path, overrides)))
+    if (overrides or replicates is not None) and sweep.identity != _identity_without(settings, written.path):
+        sweep = Sweep(f"{name}-{sweep.identity}", sweep.runs)
+    return sweep
+
+
+def _identity_without(settings: SweepSettings, file: Path | None) -> str | None:
+    """Identity of the file's sweep as it stands; None where it needs the overrides to be one."""
+    try:
+        return Sweep("", tuple(_all_runs(settings, file, ()))).identity
+    except InputError:
+        return None
+
+
+def _all_runs(settings: SweepSettings, file: Path | None, overrides: Sequence[str]) -> list[PlannedRun]:
     runs: list[PlannedRun] = []
     for name, experiment in settings.experiments.items():
-        place = f"{written.path}: experiment {name}"
         try:
-            runs += _runs(name, experiment, settings, runs, written.path, overrides)
+            runs += _runs(name, experiment, settings, runs, file, overrides)
         except InputError as error:
+            place = f"{file}: experiment {name}"
             raise InputError("\n".join(f"{place}: {line}" for line in str(error).splitlines())) from None
-    return Sweep("-".join(filter(None, (settings.name, size))), tuple(runs))
+    return runs
 
 
 def _runs(
@@ -161,21 +191,28 @@ def _runs(
     base = str(beside) if beside.is_file() and not Path(experiment.base).is_file() else experiment.base
     given = {override.partition("=")[0] for override in overrides}
     taken = {*experiment.grid, *experiment.zipped, "replicate", *(["from.run"] if experiment.origin else [])}
-    if clash := {key for key in taken if any(f"{key}.".startswith(f"{other}.") for other in given)}:
+    if clash := {key for key in taken if any(_overlap(key, other) for other in given)}:
         raise InputError(f"{min(clash)} is set by the sweep for each run, so it cannot be set for all")
     sources = _sources(experiment.origin, sweep, before) if experiment.origin is not None else None
     runs = []
     for varied in _points(experiment):
-        assigned = [f"{key}={json.dumps(value)}" for key, value in {**experiment.settings, **varied}.items()]
+        settings = {**experiment.settings, **varied}
+        assigned = [f"{key}={json.dumps(value, default=str)}" for key, value in settings.items()]
         for replicate in range(sweep.replicates):
             source = sources[replicate] if sources is not None else None
-            written = (*assigned, *overrides, *([f"from.run={source.experiment_path}"] if source is not None else []))
+            origin = [f"from.run={json.dumps(str(source.experiment_path))}"] if source is not None else []
+            written = (*assigned, *overrides, *origin)
             config = load_config(base, (*written, f"replicate={replicate}"))
             if source is not None:
                 _check_step(config, source)
                 config = planned(config, source.config)
             runs.append(PlannedRun(name, varied, located(config), base, written, source.directory if source else None))
     return runs
+
+
+def _overlap(a: str, b: str) -> bool:
+    """Whether one of two dotted keys is, or holds, the other."""
+    return f"{a}.".startswith(f"{b}.") or f"{b}.".startswith(f"{a}.")
 
 
 def _points(experiment: ExperimentSettings) -> list[dict[str, Any]]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ..data.files import data_root
-from ..errors import InputError, Interrupted
+from ..errors import InputError
 from ..runs import runs_root
+from .executors import Outcome
 from .plan import PlannedRun
 from .worker import work
 
@@ -25,13 +27,21 @@ _RETRIES = 10
 class RayExecutor:
     """Runs as tasks of the Ray cluster at `address` (default: $RAY_ADDRESS, or the one that runs on this machine).
 
-    Each run is given `cpus_per_run` CPUs and `gpus_per_run` GPUs, fractions too. $SC_RUNS and $SC_DATA of this process
+    Each run is given `cpus_per_run` CPUs and `gpus_per_run` GPUs, fractions too (default: one GPU where the cluster has
+    any: without one given, a run sees none). $SC_RUNS and $SC_DATA of this process
     must be folders that all nodes share. Raises `InputError` where Ray is not installed or there is no cluster.
     """
 
     capacity = None  # Ray has a queue of its own
 
-    def __init__(self, address: str | None = None, *, cpus_per_run: float = 1, gpus_per_run: float = 0) -> None:
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        cpus_per_run: float = 1,
+        gpus_per_run: float | None = None,
+        report: Callable[[str], None] = lambda line: None,
+    ) -> None:
         try:
             import ray
         except ImportError:
@@ -45,20 +55,30 @@ class RayExecutor:
             # Ray prints its news of the cluster on stdout, which is for results.
             self._held.enter_context(contextlib.redirect_stdout(sys.stderr))
             self._held.callback(ray.shutdown)
+            address = address or os.environ.get("RAY_ADDRESS") or "auto"
             try:
-                ray.init(address=address or os.environ.get("RAY_ADDRESS") or "auto", log_to_driver=False)
-            except (ConnectionError, ValueError, RuntimeError) as error:
+                _reach(address)
+                ray.init(address=address, log_to_driver=False)
+            except (OSError, ValueError, RuntimeError) as error:
                 self._held.close()
                 reason = " ".join(str(error).split())
                 raise InputError(
                     f"executor ray: no cluster found ({reason}); `ray start --head` begins one, --address names one"
                 ) from None
+        there = ray.cluster_resources()
+        gpus_per_run = min(1, there.get("GPU", 0)) if gpus_per_run is None else gpus_per_run
+        for what, wanted in (("CPU", cpus_per_run), ("GPU", gpus_per_run)):
+            largest = max((node["Resources"].get(what, 0) for node in ray.nodes() if node["Alive"]), default=0)
+            if wanted > largest:
+                report(
+                    f"executor ray: a run wants {wanted:g} {what}, no node has more than {largest:g}; waiting for one"
+                )
         self._train = ray.remote(
             num_cpus=cpus_per_run,
             num_gpus=gpus_per_run,
             max_retries=_RETRIES,
             runtime_env={"env_vars": {**folders, "OMP_NUM_THREADS": str(max(1, round(cpus_per_run)))}},
-        )(_train)
+        )(work)
 
     def start(self, runs: tuple[PlannedRun, ...]) -> _RayTask:
         settings = runs[0].config.model_dump(mode="json")
@@ -72,16 +92,14 @@ class _RayTask:
     def __init__(self, ray: Any, reference: Any) -> None:
         self._ray, self._reference = ray, reference
 
-    def ended(self) -> bool:
+    def outcome(self) -> Outcome | None:
         ready, _ = self._ray.wait([self._reference], timeout=0)
-        return bool(ready)
-
-    def error(self) -> str | None:
+        if not ready:
+            return None
         try:
-            error: str | None = self._ray.get(self._reference)
-            return error
+            return Outcome(*self._ray.get(self._reference))
         except self._ray.exceptions.RayError as error:
-            return " ".join(str(error).split())
+            return Outcome(" ".join(str(error).split()), 0)
 
     def stop(self) -> None:
         # As Ctrl-C in the worker, which saves and ends; a task in the queue is dropped.
@@ -92,9 +110,8 @@ class _RayTask:
             self._ray.cancel(self._reference, force=True)
 
 
-def _train(settings: dict[str, Any], replicates: Sequence[int]) -> str | None:
-    """What runs in Ray's worker."""
-    try:
-        return work(settings, replicates)
-    except Interrupted as interruption:
-        return str(interruption)
+def _reach(address: str) -> None:
+    """Raise `OSError` where nobody listens at HOST:PORT, for which Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()

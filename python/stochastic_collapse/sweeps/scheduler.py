@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import Interrupted
+from ..errors import InputError, Interrupted
 from ..interruption import stop_signals
 from ..terminal import RunNews, sweep_display
 from .directory import SweepDirectory
@@ -53,7 +53,10 @@ class SweepResult:
 
 def news(run: PlannedRun) -> RunNews:
     """How a run stands, from its directory."""
-    status = run.directory.status()
+    try:
+        status = run.directory.status()
+    except InputError:  # damaged: the message is for when it is trained
+        status = {"state": "failed"}
     state = status.get("state", "waiting")
     if state == "running" and not run.directory.is_locked():  # its process was killed
         state = "interrupted"
@@ -87,10 +90,15 @@ def run_sweep(sweep: Sweep, executor: Executor, *, report: Callable[[str], None]
             if stopped():
                 work.stop()
                 raise Interrupted(f"{directory}: interrupted, {work.done()} runs finished; the same command continues")
+    except Interrupted:
+        raise
+    except Exception:
+        work.stop()
+        raise
     finally:
         work.kill()  # what is left after a second Ctrl-C
         executor.close()
-        directory.write_table()
+        work.gather()
     return SweepResult(sweep.directory, len(sweep.runs), work.done(), work.trained, work.failures)
 
 
@@ -120,9 +128,10 @@ class _Work:
     def advance(self) -> bool:
         """Take in what has ended and start what can start; whether anything is left."""
         for portion, task in list(self._running):
-            if task.ended():
+            if (outcome := task.outcome()) is not None:
                 self._running.remove((portion, task))
-                self._take_in(portion, task.error())
+                self.trained += outcome.trained
+                self._take_in(portion, outcome.error)
         for portion in list(self._waiting):
             left = tuple(run for run in portion if run.directory.path not in self._ended)
             if not left:
@@ -148,12 +157,18 @@ class _Work:
     def _take_in(self, portion: Sequence[PlannedRun], error: str | None) -> None:
         for run in portion:
             if news(run).state == "finished":
-                self.trained += 1
                 self._end(run, None)
             else:
                 mine = [line for line in (error or "").splitlines() if str(run.directory) in line]
                 self._end(run, "; ".join(mine) or error or "ended unfinished")
-        SweepDirectory(self._sweep.directory).write_table()
+        self.gather()
+
+    def gather(self) -> None:
+        """Write what there is to sweep.csv; runs whose tables cannot be read have failed."""
+        unreadable = SweepDirectory(self._sweep.directory).write_table()
+        for run in self._sweep.runs:
+            if run.directory.path in unreadable and run.title not in self.failures:
+                self.failures[run.title] = unreadable[run.directory.path]
 
     def _end(self, run: PlannedRun, error: str | None) -> None:
         now = news(run)
@@ -168,9 +183,9 @@ class _Work:
         for _, task in self._running:
             task.stop()
         until = time.monotonic() + _GRACE_SECONDS
-        while time.monotonic() < until and not all(task.ended() for _, task in self._running):
+        while time.monotonic() < until and not all(task.outcome() for _, task in self._running):
             time.sleep(_POLL_SECONDS)
-        self._running = [(portion, task) for portion, task in self._running if not task.ended()]
+        self._running = [(portion, task) for portion, task in self._running if not task.outcome()]
 
     def kill(self) -> None:
         for _, task in self._running:

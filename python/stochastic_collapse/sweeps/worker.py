@@ -16,28 +16,31 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..config import TrainConfig
-from ..errors import InputError, Interrupted, RunLocked, StochasticCollapseError
+from ..errors import InputError, RunLocked, StochasticCollapseError
+from ..runs import RunDirectory
+from .executors import Outcome
 
 
-def work(settings: dict[str, Any], replicates: Sequence[int]) -> str | None:
-    """Train these replicates of the run with `settings`; what failed, or None.
+def work(settings: dict[str, Any], replicates: Sequence[int]) -> Outcome:
+    """Train these replicates of the run with `settings`, and say how that ended, also when it was interrupted.
 
-    Where another process is training a run, waits for it: then the run is finished, or can be continued. Raises
-    `Interrupted` on SIGINT and SIGTERM, a checkpoint saved.
+    Where another process is training a run, waits for it: then the run is finished, or can be continued. SIGINT and
+    SIGTERM save a checkpoint.
     """
     from ..training import train_replicates
 
     config = TrainConfig.model_validate(settings)
+    runs = [RunDirectory.of(config.model_copy(update={"replicate": k})) for k in replicates]
     while True:
         try:
-            train_replicates(config, replicates, report=_note)
-            return None
+            results = train_replicates(config, replicates, report=_note)
+            return Outcome(None, sum(not result.already_finished for result in results))
         except RunLocked:
-            time.sleep(1)
-        except Interrupted:
-            raise
+            while any(run.is_locked() for run in runs):
+                time.sleep(1)
         except (StochasticCollapseError, OSError) as error:
-            return str(error)
+            finished = sum(run.status().get("state") == "finished" for run in runs)
+            return Outcome(str(error), finished)
 
 
 def _note(line: str) -> None:
@@ -60,11 +63,7 @@ def main() -> None:
         line += part
     task = json.loads(line)
     threading.Thread(target=_end_with_stdin, daemon=True).start()
-    try:
-        error = work(task["settings"], task["replicates"])
-    except Interrupted as interruption:
-        error = str(interruption)
-    print(json.dumps({"error": error}), flush=True)
+    print(json.dumps(work(task["settings"], task["replicates"])), flush=True)
 
 
 if __name__ == "__main__":

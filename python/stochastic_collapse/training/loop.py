@@ -99,6 +99,8 @@ def train_replicates(
     have ended.
     """
     numbers = range(replicates) if isinstance(replicates, int) else replicates
+    if not numbers:
+        raise InputError(f"{config.name}: no replicate to train, expected 1 or more")
     configs = [located(config.model_copy(update={"replicate": k})) for k in numbers]
     outcomes = _train_all([(c, RunDirectory.of(c)) for c in configs], report or (lambda line: None))
     errors = [outcome for outcome in outcomes if isinstance(outcome, StochasticCollapseError)]

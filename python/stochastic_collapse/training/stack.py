@@ -8,6 +8,7 @@ parts of the stacked ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -47,6 +48,7 @@ class StackedStep:
         loss_sum = torch.stack([run.loss_sum for run in runs])
         for run, own in zip(runs, loss_sum, strict=True):
             run.loss_sum = own
+            run.execution = replace(execution, compile=False)  # as it is from here on
         self._take_step = TrainingStep(
             self._stack,
             self._optimizer,
