@@ -66,7 +66,12 @@ def _toys(name: str, paths: Sequence[str], report: Callable[[str], None]) -> lis
     """Those of `paths` that are of the figure's problem; without paths, those of the best configuration there is."""
     module = OF_TOYS[name]
     if paths:
-        return [run for run in map(load_toy, paths) if run.spec["problem"] == module.PROBLEM]
+        runs = [load_toy(path) for path in paths]
+        chosen = [run for run in runs if run.spec["problem"] == module.PROBLEM]
+        if not chosen:
+            found = ", ".join(f"{run.directory} (a run of {run.spec['problem']})" for run in runs)
+            raise InputError(f"figure {name} is drawn from runs of {module.PROBLEM}, found only {found}")
+        return chosen
     for file in module.CONFIGS:
         directories = [ToyDirectory.of(config) for config in load_toys(file)]
         if all(directory.is_finished for directory in directories):

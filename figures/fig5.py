@@ -1,8 +1,8 @@
 """Figure 5: label noise makes a linear student forget the small singular values of its data (DESIGN §5).
 
-Above, the training and the test loss over the steps at each noise level σ. Below, the student's singular values ŝ
-against those of the data, s*, before the learning rate drops and at the end, beside theory: at the end the modes that
-noise had only shrunk have recovered, those that it had killed have not.
+Above, the excess training loss and the test loss over the steps at each noise level σ. Below, the student's singular
+values ŝ against those of the data, s*, before the learning rate drops and at the end, beside theory: at the end the
+modes that noise had only shrunk have recovered, those that it had killed have not.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Values:
     """Of ŝ."""
     error: Array
     lower: Array
-    """Theory's bounds of the mean."""
+    """Theory's laws of growth, towards s* − ησ²/2 and (`upper`) s*."""
     upper: Array
 
 
@@ -57,27 +57,44 @@ class Results:
     losses: dict[str, tuple[Array, Array]]
     """Mean and error of the training and of the test loss, each (K, S)."""
     before: Values
-    """At the last snapshot before the learning rate drops."""
+    """When the learning rate drops."""
     after: Values
     """At the end."""
 
 
 def load(runs: Sequence[ToyRun]) -> Results:
-    """The one run that the figure is drawn from. `InputError` for several, and for one whose schedule is no drop."""
+    """The one run that the figure is drawn from.
+
+    `InputError` for several, and for a run that the figure's theory is not about: its learning rate does more than drop
+    once, where there is no snapshot, or its modes do not start at u = v > 0, or diverged.
+    """
     if len(runs) != 1:
         found = ", ".join(str(run.directory) for run in runs) or "none"
         raise InputError(f"figure fig5 is drawn from one run of {PROBLEM}, found {found}")
     run = runs[0]
-    rate, init = run.data["rate"], run.spec["parameters"]["init"]
+    place = f"figure fig5: {run.directory}"
+    rate, (u, v) = run.data["rate"], run.spec["parameters"]["init"]
     drops = np.flatnonzero(np.diff(rate)) + 1
-    if len(drops) > 1 or not rate.size or rate[0] != 1:
-        raise InputError(f"figure fig5: {run.directory}: expected a constant learning rate with one drop at most")
+    if not rate.size:
+        raise InputError(f"{place}: has no steps, only the start")
+    if len(drops) > 1 or rate[0] != 1:
+        raise InputError(f"{place}: expected a constant learning rate with one drop at most")
     drop = int(drops[0]) if drops.size else len(rate)
-    last = int(np.flatnonzero(run.time <= drop)[-1])
+    if drop not in run.time:
+        raise InputError(f"{place}: the learning rate drops at step {drop}; simulate with {drop} among the snapshots")
+    if not u == v > 0:
+        raise InputError(f"{place}: theory is of modes that start at u = v > 0, found problem.init = [{u:g}, {v:g}]")
+    last = int(np.flatnonzero(run.time == drop)[0])
+    with np.errstate(over="ignore", invalid="ignore"):
+        of_seeds = losses(run)
+    diverged = [~np.isfinite(values).all(axis=(1, 2)) for values in of_seeds.values()]
+    if np.any(diverged):
+        levels = ", ".join(f"{sigma:g}" for sigma in run.noise[np.any(diverged, axis=0)])
+        raise InputError(f"{place}: students diverged at σ = {levels}; simulate with a smaller lr")
     s_star, sigma = run.data["s_star"], run.noise[:, None, None]
     eta = np.array(run.spec["lr"])[:, None, None] / run.spec["parameters"]["points"]
     at_drop, at_end = (learned_values(run, snapshot) for snapshot in (last, -1))
-    first = teacher_student_bounds(s_star, eta, sigma, eta * run.time[last], init[0] * init[1])
+    first = teacher_student_bounds(s_star, eta, sigma, eta * run.time[last], u * v)
     # From then on each seed grows from where it is, and the mean of these laws is the law of the mean.
     eta, later = eta * rate[-1], run.time[-1] - run.time[last]
     second = teacher_student_bounds(s_star, eta, sigma, eta * later, at_drop)
@@ -86,7 +103,7 @@ def load(runs: Sequence[ToyRun]) -> Results:
         noise=run.noise,
         s_star=s_star,
         thresholds=teacher_student_threshold(eta[:, 0, 0] / rate[-1], run.noise),
-        losses={name: _mean_and_error(values) for name, values in losses(run).items()},
+        losses={name: _mean_and_error(values) for name, values in of_seeds.items()},
         before=_values(int(run.time[last]), at_drop, *first),
         after=_values(int(run.time[-1]), at_end, *second),
     )
@@ -109,16 +126,20 @@ def draw(results: Results) -> Figure:
     """Two panels of losses above two of singular values."""
     figure = Figure(figsize=(style.TWO_COLUMNS, 4.9))
     panels = figure.subplots(2, 2)
-    for panel, name in zip(panels[0], ("training", "test"), strict=True):
-        _draw_losses(panel, results, name)
-    _draw_values(panels[1, 0], results, results.before, "before the learning rate drops")
-    _draw_values(panels[1, 1], results, results.after, "at the end")
+    _draw_losses(panels[0, 0], results, "training", "excess training loss Σ(ŝ − s*)²/2")
+    _draw_losses(panels[0, 1], results, "test", "test loss ‖Ŵ − W‖²/2")
+    _draw_values(
+        panels[1, 0], results, results.before, "before the learning rate drops", ("lower bound", "upper bound")
+    )
+    # The time since the drop is too short for bounds (see `teacher_student_bounds`).
+    grown = ("growth towards s* − ησ²/2", "growth towards s*")
+    _draw_values(panels[1, 1], results, results.after, "at the end", grown)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure
 
 
-def _draw_losses(panel: Axes, results: Results, name: str) -> None:
+def _draw_losses(panel: Axes, results: Results, name: str, label: str) -> None:
     mean, error = results.losses[name]
     for k, sigma in enumerate(results.noise):
         colour = style.COLOURS[k % len(style.COLOURS)]
@@ -135,11 +156,11 @@ def _draw_losses(panel: Axes, results: Results, name: str) -> None:
         panel.yaxis.set_minor_formatter(NullFormatter())
     panel.xaxis.set_major_formatter(style.thousands)
     panel.set_xlabel("SGD steps")
-    panel.set_ylabel(f"{name} loss")
+    panel.set_ylabel(label)
 
 
-def _draw_values(panel: Axes, results: Results, values: Values, when: str) -> None:
-    """Mean ŝ with standard errors, the lower bounds as lines, the upper one, and the thresholds as ticks."""
+def _draw_values(panel: Axes, results: Results, values: Values, when: str, laws: tuple[str, str]) -> None:
+    """Mean ŝ with standard errors, the laws as lines, which are called `laws`, and the thresholds as ticks."""
     for k, threshold in enumerate(results.thresholds):
         colour = style.COLOURS[k % len(style.COLOURS)]
         panel.plot(results.s_star, values.lower[k], color=colour, linewidth=0.9)
@@ -157,8 +178,8 @@ def _draw_values(panel: Axes, results: Results, values: Values, when: str) -> No
     panel.set_title(f"step {values.step:,}, {when}", loc="left")
     lines = [
         Line2D([], [], color="0.4", marker="o", markersize=2.5, linewidth=0, label="mean ± standard error"),
-        Line2D([], [], color="0.4", linewidth=0.9, label="lower bound"),
-        Line2D([], [], color="black", linestyle="--", linewidth=0.9, label="upper bound"),
+        Line2D([], [], color="0.4", linewidth=0.9, label=laws[0]),
+        Line2D([], [], color="black", linestyle="--", linewidth=0.9, label=laws[1]),
         Line2D([], [], color="0.4", marker="|", markersize=5, markeredgewidth=1.6, linewidth=0, label="ησ²/2"),
     ]
     panel.legend(handles=lines, loc="upper left", fontsize=6.5, labelspacing=0.2)

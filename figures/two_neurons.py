@@ -23,10 +23,12 @@ NEURONS = ("first neuron", "second neuron")
 
 
 def load(runs: Sequence[ToyRun]) -> ToyRun:
-    """The one run that the figure is drawn from. `InputError` for several."""
+    """The one run that the figure is drawn from. `InputError` for several, and for one without steps."""
     if len(runs) != 1:
         found = ", ".join(str(run.directory) for run in runs) or "none"
         raise InputError(f"figure two-neurons is drawn from one run of {PROBLEM}, found {found}")
+    if runs[0].time[-1] == 0:
+        raise InputError(f"figure two-neurons: {runs[0].directory}: has no steps, only the start")
     return runs[0]
 
 
@@ -72,7 +74,7 @@ def _distances(panel: Axes, run: ToyRun, levels: np.ndarray, values: np.ndarray,
     _steps(panel, run)
     panel.set_yscale("log")
     panel.set_ylim(LEAST, 1e5)
-    panel.set_ylabel("‖w₁ − w₂‖²")
+    panel.set_ylabel(f"max(‖w₁ − w₂‖², {LEAST:.0e})")
     panel.legend(title=name, loc="upper right", ncols=3, fontsize=6.5, columnspacing=1, handlelength=1.2)
 
 

@@ -51,6 +51,38 @@ def test_density_at_its_limits() -> None:
     assert quartic_well_density([-1, 0, 1], 1.0, 0).tolist() == [np.inf, 0, np.inf]
 
 
+def test_density_where_numbers_end() -> None:
+    root = np.sqrt(1.5)  # its square is not 1.5
+    assert quartic_well_density([-root, 0, root, 1], 1.5, 0).tolist() == [np.inf, 0, np.inf, 0]
+    mu = np.linspace(0.1, 7, 100)
+    assert np.all(quartic_well_density(0, mu, quartic_well_threshold(mu)) == np.inf)
+    assert np.all(quartic_well_density(1, mu, quartic_well_threshold(mu)) == 0)
+    assert quartic_well_density([], 1.5, 1.0).shape == (0,)
+    for zeta in (0.0, 1e-9, 0.1, 1.0, 2.0):
+        density = quartic_well_density([-np.inf, np.inf, 1e200, np.nan], 1.5, zeta)
+        assert np.array_equal(density, [0, 0, 0, np.nan], equal_nan=True)
+    for zeta in (1e-17, 1e-160, 1e-200, 5e-324):  # narrower than the distance between floating-point numbers
+        assert quartic_well_density([-root, 0, 1e-300, root, 2], 1.5, zeta).tolist() == [np.inf, 0, 0, np.inf, 0]
+    for zeta in (1e-160, 1.0, 1e200):
+        assert quartic_well_density([0, 1], 0, zeta).tolist() == [np.inf, 0]
+    assert quartic_well_density([0, 1], 1.0, 1e200).tolist() == [np.inf, 0]
+
+
+@pytest.mark.parametrize("zeta", [1e-2, 1e-4, 1e-6])
+def test_density_of_a_narrow_well_is_a_gaussian(zeta: float) -> None:
+    """Of variance ζ²/4 about √(μ − ζ²), up to terms of the order of ζ; half of the mass is in the other well."""
+    offset = np.linspace(-2, 2, 9)
+    density = quartic_well_density(np.sqrt(1.5 - zeta**2) + offset * zeta / 2, 1.5, zeta)
+    gaussian = np.exp(-(offset**2) / 2) / (zeta / 2) / np.sqrt(2 * np.pi) / 2
+    assert density == pytest.approx(gaussian, rel=2 * zeta + 1e-7)
+
+
+def test_density_is_continuous_where_its_form_changes() -> None:
+    theta, zeta = np.linspace(0.5, 2, 7), np.sqrt(1.5 / 32.5)
+    below, above = (quartic_well_density(theta, 1.5, zeta * (1 + change)) for change in (1e-13, -1e-13))
+    assert below == pytest.approx(above, rel=1e-10)
+
+
 def test_density_broadcasts() -> None:
     theta, zeta = np.linspace(-2, 2, 7), np.array([[0.5], [1.0], [2.0]])
     table = quartic_well_density(theta, 1.5, zeta)
@@ -76,6 +108,14 @@ def test_the_neurons_exponent_changes_sign_at_the_threshold() -> None:
         assert minus[1] == -plus[1]
         assert np.all(minus < plus)
     assert single_neuron_threshold(x, 3 * x) == pytest.approx(3)
+
+
+def test_of_anticorrelated_data_the_other_mode_has_the_threshold() -> None:
+    x = np.array([-1.0, 0.5, 1.5])
+    assert single_neuron_threshold(x, -0.8 * x) == pytest.approx(-0.8)
+    plus, minus = single_neuron_exponents(x, -0.8 * x, [0, 1.59, 1.61])  # η/2 on both sides of 0.8
+    assert np.all(plus < 0)
+    assert (minus > 0).tolist() == [True, True, False]
 
 
 # --- attractivity ---------------------------------------------------------------------------------------------------
@@ -125,6 +165,29 @@ def test_bounds_enclose_what_noise_leaves() -> None:
     assert upper == pytest.approx(np.broadcast_to(s_star, (3, 3)))
 
 
+def test_the_lower_law_bounds_the_average_over_time_but_not_each_time() -> None:
+    """By the SDE's solution ŝ = d/dt log(1 + 2 s0 ∫ exp(2(s* − ησ²/2)τ + 2σ√η B) dτ)/2, the paths at random."""
+    s_star, eta, sigma, s0, trajectories = 1.0, 0.3 / 1024, 20.0, 0.05, 40_000
+    times = np.linspace(0, 10_000 * eta, 301)
+    rng, dt = np.random.default_rng(0), times[1]
+    exponent, factor, integral = np.zeros(trajectories), np.ones(trajectories), np.zeros(trajectories)
+    means, lower, upper = [s0], *teacher_student_bounds(s_star, eta, sigma, times, s0)
+    for _ in times[1:]:
+        exponent += 2 * (s_star - eta * sigma**2 / 2) * dt + 2 * sigma * np.sqrt(eta * dt) * rng.standard_normal(
+            trajectories
+        )
+        before, factor = factor, np.exp(exponent)
+        integral += dt * (before + factor) / 2
+        values = s0 * factor / (1 + 2 * s0 * integral)
+        means.append(values.mean())
+    error = values.std() / np.sqrt(trajectories)
+    assert means[-1] == pytest.approx(0.867, abs=5 * error)
+    assert lower[-1] == pytest.approx(0.8784, abs=1e-4)
+    assert means[-1] < lower[-1] - 3 * error
+    assert means[60] > 1.03 * upper[60]  # step 2,000
+    assert np.mean(means) > np.mean(lower)
+
+
 @pytest.mark.parametrize("share", [0.3, 0.7])
 def test_the_lower_bounds_limit_is_the_mean_of_the_stationary_density(share: float) -> None:
     """A mode is a quartic well of μ = s* and ζ = σ√η, and ŝ = θ²."""
@@ -151,7 +214,7 @@ def test_the_lower_bounds_limit_is_the_mean_of_the_stationary_density(share: flo
         (lambda: attractivity_1d(np.nan, 1), "loss_curvature: expected finite numbers, found nan"),
         (lambda: quartic_well_threshold([1, -2]), "mu: expected numbers ≥ 0, found -2"),
         (lambda: quartic_well_exponent(1, -1), "zeta: expected numbers ≥ 0"),
-        (lambda: quartic_well_density("x", 1, 1), "theta: expected numbers, found 'x'"),
+        (lambda: quartic_well_density("x", 1, 1), "theta: expected real numbers, found 'x'"),
         (lambda: quartic_well_density(0, -1, 1), "mu: expected numbers ≥ 0"),
         (lambda: single_neuron_threshold([1, 2], [1]), r"x, y: expected two lists .* found shapes \(2,\), \(1,\)"),
         (lambda: single_neuron_threshold([0, 0], [1, 2]), "x not all 0"),
@@ -159,6 +222,21 @@ def test_the_lower_bounds_limit_is_the_mean_of_the_stationary_density(share: flo
         (lambda: teacher_student_threshold(-1, 1), "eta: expected numbers ≥ 0"),
         (lambda: teacher_student_growth(1, -1, 1), "t: expected numbers ≥ 0"),
         (lambda: teacher_student_bounds(-0.1, 1, 1, 1, 1), "s_star: expected numbers ≥ 0"),
+        (lambda: attractivity_1d(1j, 1), "loss_curvature: expected real numbers, found 1j"),
+        (lambda: quartic_well_threshold(np.array([1, 2j])), "mu: expected real numbers, found array"),
+        (lambda: quartic_well_exponent("1.5", 1), "mu: expected real numbers, found '1.5'"),
+        (lambda: quartic_well_exponent(np.array([["a", "b"], ["c", "d"]]), 1), r"mu: .* array\(\[\['a', 'b'\], \['c'"),
+        (lambda: teacher_student_threshold(["1"] * 100, 1), r"eta: expected real numbers, found \['1', .*\.\.\.$"),
+        (lambda: teacher_student_growth(np.array(None), 1, 1), r"limit: expected real numbers, found array\(None"),
+        (lambda: teacher_student_growth(10**400, 1, 1), "limit: expected real numbers, found 1000"),
+        (lambda: single_neuron_exponents([1, 2], [[1], [1, 2]], 1), "y: expected real numbers"),
+        (lambda: attractivity_1d([1, 2], [1, 2, 3]), r"loss_curvature, diffusion_curvature: .* found \(2,\), \(3,\)"),
+        (lambda: quartic_well_exponent([1, 2], [1, 2, 3]), "mu, zeta: expected shapes that broadcast, found"),
+        (lambda: quartic_well_density([1, 2], [1, 2, 3], 1), r"theta, mu, zeta: .* found \(2,\), \(3,\), \(\)"),
+        (lambda: single_neuron_exponents([1], [1], [1, 2], [1, 2, 3]), "eta, zeta, slope: expected shapes"),
+        (lambda: teacher_student_threshold([1, 2], [1, 2, 3]), "eta, sigma: expected shapes"),
+        (lambda: teacher_student_growth([1, 2], [1, 2, 3], 1), "limit, t, s0: expected shapes"),
+        (lambda: teacher_student_bounds([1, 2], 1, 1, [1, 2, 3], 1), "s_star, eta, sigma, t, s0: expected shapes"),
     ],
 )
 def test_bad_input_is_one_line(call: Callable[[], object], message: str) -> None:

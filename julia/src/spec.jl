@@ -24,6 +24,7 @@ const METHODS = Dict("single-neuron" => ["tabulated", "direct"], "quartic-well" 
 const PARAMETERS = Dict("single-neuron" => ["activation", "zeta", "init_std"], "quartic-well" => ["mu", "init_std"],
                         "teacher-student" => ["points", "init"])
 const FIELDS = ["format", "problem", "method", "seed", "trajectories", "noise", "snapshots", "parameters"]
+const MAY_BE_EMPTY = ["rate"]  # where there are no steps
 const DATA = Dict("single-neuron" => ["x", "y"], "quartic-well" => String[], "teacher-student" => ["s_star", "rate"])
 
 """
@@ -43,7 +44,7 @@ function read_spec(dir::AbstractString)
     parameters = take(fields, "parameters", is(AbstractDict), "a table")
     only_fields(parameters, PARAMETERS[name], "parameters.")
     inputs = Dict{String,Any}(fields)
-    data = Dict(key => read_data(dir, "$key.npy", name) for key in DATA[name])
+    data = Dict(key => read_data(dir, "$key.npy", name, Int(!(key in MAY_BE_EMPTY))) for key in DATA[name])
     # Long data go into provenance.toml as a fingerprint.
     foreach(key -> inputs[key] = length(data[key]) <= 1000 ? data[key] : fingerprint(data[key]), keys(data))
     noise = Float64.(take(fields, "noise", is_list(is(Real, >=(0))), "a list of one or more numbers ≥ 0"))
@@ -126,7 +127,7 @@ function only_fields(table, known, prefix)
     end
 end
 
-function read_data(dir, name, problem)
+function read_data(dir, name, problem, least)
     path = joinpath(dir, name)
     isfile(path) || throw(SpecError("$name is missing, expected the data of problem \"$problem\""))
     data = try
@@ -134,8 +135,8 @@ function read_data(dir, name, problem)
     catch error
         error isa ArgumentError ? throw(SpecError(error.msg)) : rethrow()
     end
-    ndims(data) == 1 && !isempty(data) ||
-        throw(SpecError("$name has shape $(reverse(size(data))), expected (m,) with m ≥ 1"))
+    ndims(data) == 1 && length(data) >= least ||
+        throw(SpecError("$name has shape $(reverse(size(data))), expected (m,) with m ≥ $least"))
     bad = findfirst(!isfinite, data)
     bad === nothing || throw(SpecError("$name holds $(data[bad]) at index $(bad - 1), expected finite numbers"))
     data

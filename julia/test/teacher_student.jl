@@ -56,6 +56,16 @@ end
     @test same == other
 end
 
+@testset "teacher–student: no steps" begin
+    mktempdir() do dir
+        prepare_student(dir, rate = Float64[], snapshots = "[0]", init = "[0.5, 2.0]")
+        result, _ = quietly(() -> simulate(dir))
+        @test !(result isa Exception)
+        state = SC.read_npy(joinpath(dir, "state.npy"))
+        @test all(state[1:3, :, 1, :] .== 0.5) && all(state[4:6, :, 1, :] .== 2.0)
+    end
+end
+
 @testset "teacher–student: bad specs" begin
     for (changes, message) in [
         (lr = "[1.0]",) => "lr = [1.0], expected a list of numbers > 0, as many as noise has",
@@ -65,6 +75,8 @@ end
         (init = "[1.0]",) => "parameters.init = [1.0], expected two numbers",
         (points = 0,) => "parameters.points = 0, expected an integer > 0",
         (rate = ones(59),) => "rate.npy has 59 values, expected one for each of 60 steps",
+        (rate = Float64[],) => "rate.npy has 0 values, expected one for each of 60 steps",
+        (s_star = Float64[],) => "s_star.npy has shape (0,), expected (m,) with m ≥ 1",
         (s_star = [1.0, NaN],) => "s_star.npy holds NaN at index 1, expected finite numbers",
     ]
         mktempdir() do dir

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +148,15 @@ def test_fig5_draws_them() -> None:
         figure = fig5.draw(fig5.load([student()]))
     training, test, before, after = figure.axes
     assert curves(training)["σ = 0"][0] == pytest.approx((0.2**2 + 0.9**2) / 2)
-    assert [panel.get_ylabel() for panel in (training, test)] == ["training loss", "test loss"]
+    assert [panel.get_ylabel() for panel in (training, test)] == [
+        "excess training loss Σ(ŝ − s*)²/2",
+        "test loss ‖Ŵ − W‖²/2",
+    ]
     assert before.get_title(loc="left") == "step 20, before the learning rate drops"
     assert after.get_title(loc="left") == "step 30, at the end"
+    names = [[text.get_text() for text in panel.get_legend().get_texts()] for panel in (before, after)]
+    assert names[0][1:3] == ["lower bound", "upper bound"]
+    assert names[1][1:3] == ["growth towards s* − ησ²/2", "growth towards s*"]  # which bounds nothing so soon
     points = before.containers[1].lines[0]
     assert np.asarray(points.get_xdata()).tolist() == [1.2, 0.1]
     assert np.asarray(points.get_ydata()).tolist() == [1, 0]
@@ -164,6 +171,28 @@ def test_fig5_refuses_what_it_cannot_draw() -> None:
         fig5.load([student([1.0] * 10 + [0.5] * 10 + [0.1] * 10)])
     constant = fig5.load([student([1.0] * 30)])
     assert constant.before.step == constant.after.step == 30
+    for step in (5, 22):  # before and after the first snapshot that is not the start
+        with pytest.raises(InputError, match=f"student: the learning rate drops at step {step}; simulate with {step} "):
+            fig5.load([student([1.0] * step + [0.1] * (30 - step))])
+    with pytest.raises(InputError, match="student: has no steps, only the start"):
+        fig5.load([student([])])
+
+
+@pytest.mark.parametrize("init", [[0.01, 3.0], [1.0, -1.0], [-1.0, -1.0], [0.0, 0.0]])
+def test_fig5_is_of_modes_that_start_with_equal_factors(init: list[float]) -> None:
+    run = student()
+    run.spec["parameters"]["init"] = init
+    with pytest.raises(InputError, match=r"figure fig5: student: theory is of modes that start at u = v > 0, found"):
+        fig5.load([run])
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1e200])  # whose square is infinite
+@pytest.mark.filterwarnings("error")
+def test_fig5_names_the_run_that_diverged(value: float) -> None:
+    run = student()
+    run.state[1, 3, 2] = value
+    with pytest.raises(InputError, match="figure fig5: student: students diverged at σ = 4; simulate with a smaller"):
+        fig5.load([run])
 
 
 # --- two neurons ----------------------------------------------------------------------------------------------------
@@ -185,8 +214,11 @@ def test_two_neurons_draws_weights_and_distances() -> None:
     assert curves(rates)["0.2"] == pytest.approx([0.4**2 + 0.2**2] * 2)
     assert curves(rates)["0.3"] == pytest.approx([0.2, two_neurons.LEAST])
     assert list(curves(noise)) == ["0.1", "0.8"]
+    assert rates.get_ylabel() == noise.get_ylabel() == "max(‖w₁ − w₂‖², 1e-16)"
     with pytest.raises(InputError, match="drawn from one run of two-neurons, found neurons, neurons"):
         two_neurons.load([run, run])
+    with pytest.raises(InputError, match="figure two-neurons: neurons: has no steps, only the start"):
+        two_neurons.load([dataclasses.replace(run, time=np.zeros(1), state=state[:, :1])])
 
 
 def test_numbers_are_short() -> None:

@@ -152,6 +152,13 @@ def test_means_lie_within_the_bounds(student: Make, engine: str, simulate: Simul
     assert died >= 5
 
 
+def test_no_steps_leave_the_start(student: Make, engine: str, simulate: Simulate) -> None:
+    run = simulate(student("snapshots=[0]", "problem.init=[0.5, 2]"), engine)
+    assert run.state.shape == (3, 1, 6, 10)
+    assert np.all(run.state[..., :5] == 0.5)
+    assert np.all(run.state[..., 5:] == 2)
+
+
 def test_losses_are_those_of_the_matrices(student: Make, simulate: Simulate) -> None:
     """Ŵ = P diag(ŝ) Qᵀ against W and against XᵀY, all in the basis of P and Q."""
     run = simulate(student("problem.init=[0.5, 1]"), "torch")

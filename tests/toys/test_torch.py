@@ -19,8 +19,8 @@ from scipy.stats import ks_2samp
 
 from stochastic_collapse import ToyConfig, ToyRun, load_toy, simulate_toy
 from stochastic_collapse.toys import ToyDirectory
-from stochastic_collapse.toys.engines import TorchEngine, torch_, torch_steps
-from stochastic_collapse.toys.problems import data_of, spec_of
+from stochastic_collapse.toys.engines import TorchEngine, all_engines, torch_, torch_steps
+from stochastic_collapse.toys.problems import SGD_PROBLEMS, data_of, spec_of
 
 from .helpers import wait_for
 
@@ -249,7 +249,7 @@ def test_recursions_on_a_gpu_are_those_on_the_cpu(
     student: Make, general: Make, neurons: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their random numbers are drawn on the CPU, and they calculate in float64."""
-    assert "cuda" in TorchEngine().stream, "a CUDA device, but no Triton"
+    assert "cuda" in TorchEngine("two-neurons").stream
     for name, make in (("student", student), ("general", general), ("neurons", neurons)):
         on_gpu = fresh(make(), tmp_path / f"{name}-gpu")
         with monkeypatch.context() as patch:
@@ -384,6 +384,21 @@ def test_a_gpu_without_triton_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *a: "H100")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "triton" else name)
-    state = TorchEngine().availability()
-    assert state.details["device"] == "cpu"
-    assert "(not on H100, for which Triton is needed: pip install triton)" in state.reason
+    for problem in (None, "single-neuron", "quartic-well"):
+        state = TorchEngine(problem).availability()
+        assert state.details["device"] == "cpu"
+        assert "(not on H100, for which SDEs need Triton: pip install triton)" in state.reason
+        assert TorchEngine(problem).stream == "torch cpu"
+
+
+@pytest.mark.parametrize("problem", SGD_PROBLEMS)
+def test_a_gpu_without_triton_computes_recursions(problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *a: "H100")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "triton" else name)
+    (engine,) = (engine for engine in all_engines(problem=problem) if engine.name == "torch")
+    state = engine.availability()
+    assert state.reason.endswith(" on H100")
+    assert state.details["device"] == "cuda"
+    assert state.details["gpu"] == "H100"
+    assert engine.stream == "torch cuda"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from stochastic_collapse import ToyConfig, cli, load_toy
+from stochastic_collapse.toys.problems import PROBLEMS
 
 Make = Callable[..., ToyConfig]
 
@@ -176,7 +177,9 @@ def test_the_general_form_is_a_teacher_student_too(tmp_path: Path, capsys: pytes
     assert "engine juliacall: cannot do the problem teacher-student-general" in err
     assert "3 noise levels × 2 trajectories × 20 steps" in out
     status, _, err = sc(capsys, "figures", "fig5", out.partition(":")[0])
-    assert (status, err) == (2, "sc: figure fig5 is drawn from one run of teacher-student, found none\n")
+    assert status == 2
+    assert err.startswith("sc: figure fig5 is drawn from runs of teacher-student, found only ")
+    assert err.endswith(" (a run of teacher-student-general)\n")
 
 
 def test_two_neurons_from_settings_to_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,6 +192,25 @@ def test_two_neurons_from_settings_to_figure(tmp_path: Path, capsys: pytest.Capt
     assert out.splitlines() == [f"{tmp_path}/two-neurons.png", f"{tmp_path}/two-neurons.pdf"]
 
 
+def test_help_names_every_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = sc(capsys, "simulate-toy", "--help")
+    assert all(problem in out for problem in PROBLEMS)
+
+
+@pytest.mark.filterwarnings("error")
+def test_runs_without_steps_are_no_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command, config, figure in (("teacher-student", "fig5", "fig5"), ("two-neurons", "two_neurons", "two-neurons")):
+        few = ("trajectories=1", "snapshots=[0]", "--engine", "torch", "--out", tmp_path / figure)
+        assert sc(capsys, command, "-f", f"configs/toys/{config}.yaml", *few)[0] == 0
+        status, _, err = sc(capsys, "figures", figure, tmp_path / figure)
+        assert (status, err) == (2, f"sc: figure {figure}: {tmp_path / figure}: has no steps, only the start\n")
+
+
+def test_the_shipped_settings_are_not_wide() -> None:
+    for file in Path("configs/toys").glob("*.yaml"):
+        assert max(map(len, file.read_text(encoding="utf-8").splitlines())) <= 120
+
+
 def test_figures_of_runs_named(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sc(capsys, "simulate-toy", "quartic-well", "-f", small, "--engine", "torch", "--out", tmp_path / "a")[0] == 0
     paths, collapse = tmp_path / "a/small-paths", tmp_path / "a/small-collapse"
@@ -196,7 +218,10 @@ def test_figures_of_runs_named(small: Path, tmp_path: Path, capsys: pytest.Captu
     assert status == 0
     assert out.splitlines() == [f"{tmp_path}/drawn/fig1.png", f"{tmp_path}/drawn/fig1.pdf"]
     status, _, err = sc(capsys, "figures", "fig2", paths)
-    assert (status, err) == (2, "sc: figure fig2 is drawn from one run of single-neuron, found none\n")
+    assert (status, err) == (
+        2,
+        f"sc: figure fig2 is drawn from runs of single-neuron, found only {paths} (a run of quartic-well)\n",
+    )
 
 
 def test_figures_take_the_papers_run_if_it_is_there_else_the_quick_one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,8 @@ def test_a_finished_run_is_read_back(finished: ToyRun, neuron: Make) -> None:
     assert set(run.provenance) == record
     assert run.provenance["steps"] == 3 * 6 * 20
     assert "3 noise levels × 6 trajectories × 20 steps in" in run.summary()
+    single = dataclasses.replace(run, state=run.state[:1, :, :1], spec={**run.spec, "snapshots": [0, 1]})
+    assert "1 noise level × 1 trajectory × 1 step in" in single.summary()
 
 
 def test_probability_within_counts_trajectories(finished: ToyRun) -> None:

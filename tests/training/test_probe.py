@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 
-from stochastic_collapse import attractivity, train
+from stochastic_collapse import attractivity, cli, train
 from stochastic_collapse.config import TrainConfig
 from stochastic_collapse.data.datasets import load_dataset
 from stochastic_collapse.data.loader import BatchLoader
@@ -63,12 +64,34 @@ def test_rows_of_other_steps_are_kept_and_those_of_a_step_replaced(tiny: Tiny, f
     assert table["step"].is_monotonic_increasing
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_where_the_schedule_has_ended_the_run_the_step_and_the_way_out_are_named(
+    tiny: Tiny, few_directions: None, schedule: str
+) -> None:
+    run = RunDirectory(train(tiny(f"schedule.name={schedule}")).directory)
+    expected = (
+        rf"{run}: at step 40 the learning rate is 0, .*; name other checkpoints with --steps \(there are 15, 30\)"
+    )
+    with pytest.raises(InputError, match=expected):
+        probe_run(run, neurons=1, examples=10)
+    with pytest.raises(InputError, match=expected):
+        probe_run(run, "all", neurons=1, examples=10)
+    assert set(run.attractivity()["step"]) == {15, 30}  # what was measured before is kept
+
+
 def test_target_noise_and_convolutions(tiny: Tiny, few_directions: None) -> None:
     noisy = tiny("loss=mse", "data.target_noise=0.5")
     assert len(probe_run(RunDirectory(train(noisy).directory), neurons=1, examples=10)) == 8
     vgg = tiny("model={name:\tvgg16,\twidth:\t0.02}", "data.shape=[3,32,32]", "max_steps=1", "batch_size=4")
     table = probe_run(RunDirectory(train(vgg).directory), neurons=1, examples=2)
     assert set(table["layer"]) == {*(f"conv{k}" for k in range(1, 14)), "fc14", "fc15"}
+
+
+@pytest.mark.parametrize("option", ["--neurons=0", "--examples=1"])
+def test_nothing_to_examine_is_bad_usage(option: str) -> None:
+    result = CliRunner().invoke(cli.cli, ["analyze", "runs", "--attractivity", option])
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option[:-2]}'" in result.output
 
 
 def test_what_the_theory_does_not_cover_is_refused(tiny: Tiny) -> None:
@@ -78,6 +101,8 @@ def test_what_the_theory_does_not_cover_is_refused(tiny: Tiny) -> None:
     run = RunDirectory(train(tiny("max_steps=2")).directory)
     with pytest.raises(InputError, match="no checkpoint of step 7"):
         probe_run(run, [7])
+    with pytest.raises(InputError, match="neurons: expected 1 or more, found 0"):
+        probe_run(run, neurons=0)
     with pytest.raises(InputError, match="examples: expected 2 or more, found 1"):
         probe_run(run, examples=1)
     assert not (run.path / "attractivity.csv").exists()

@@ -72,7 +72,8 @@ class ToyRun:
         levels, _, trajectories, _ = self.state.shape
         steps = self.spec["snapshots"][-1]
         return (
-            f"{self.directory}: {levels} noise levels × {trajectories} trajectories × {steps} steps "
+            f"{self.directory}: {_count(levels, 'noise level')} × {_count(trajectories, 'trajectory')} × "
+            f"{_count(steps, 'step')} "
             f"in {self.provenance['seconds']:.1f} s ({self.nanoseconds_per_step:.1f} ns per trajectory-step) "
             f"with the engine {self.provenance['engine']}"
         )
@@ -81,6 +82,11 @@ class ToyRun:
         """The run as JSON values, without the states."""
         provenance = {key: value for key, value in self.provenance.items() if key != "inputs"}
         return {"run": str(self.directory), "spec": self.spec, "provenance": provenance, "shape": self.state.shape}
+
+
+def _count(number: int, what: str) -> str:
+    """Such as 1 trajectory, 2 trajectories."""
+    return f"{number} {what if number == 1 else what.removesuffix('y') + 'ies' if what.endswith('y') else what + 's'}"
 
 
 def load_toy(path: str | Path) -> ToyRun:

@@ -40,7 +40,7 @@ def simulate_toy(
             directory.remove_levels()  # of a process that was killed at its very end
             report(f"{directory}: already finished, by the engine {directory.provenance()['engine']}")
         else:
-            candidates = [e for e in all_engines(julia) if engine in ("auto", e.name)]
+            candidates = [e for e in all_engines(julia, config.problem.name) if engine in ("auto", e.name)]
             why = _run_first(candidates, directory, report, by_name=engine != "auto")
             directory.write_provenance({"chosen": why, **directory.provenance()})
     return directory.load()

@@ -27,14 +27,17 @@ def probe_run(run: RunDirectory, steps: Steps = "last", *, neurons: int = 8, exa
     Of each layer the `neurons` nearest to vanishing and as many of the nearest pairs are examined, at the checkpoints
     of `steps`. Loss, batch size, momentum and weight decay are the run's, the learning rate is that of the
     checkpoint's step; `examples` training examples, at most all, are drawn with the run's augmentation and noise. The
-    rows are added to the run's attractivity.csv, where they replace those of the same steps, and returned.
+    rows are returned, and those of each checkpoint, as soon as it is measured, added to the run's attractivity.csv,
+    where they replace those of the same step.
 
-    Raises `InputError` where there is no such checkpoint, for another optimizer than SGD, and as `attractivity` does;
-    `RunLocked` while the run is training.
+    Raises `InputError` where there is no such checkpoint, for another optimizer than SGD, at a step where the learning
+    rate is 0, and as `attractivity` does; `RunLocked` while the run is training.
     """
     config = run.config()
     if not isinstance(config.optimizer, SGDSettings):
         raise InputError(f"{run}: attractivity is a theory of SGD, and this run's optimizer is {config.optimizer.name}")
+    if neurons < 1:
+        raise InputError(f"neurons: expected 1 or more, found {neurons}")
     if examples < 2:
         raise InputError(f"examples: expected 2 or more, found {examples}")
     execution = resolve(config)
@@ -52,13 +55,20 @@ def probe_run(run: RunDirectory, steps: Steps = "last", *, neurons: int = 8, exa
     with run.lock(), execution.active(), work_bar() as bar:
         for step, path in chosen_checkpoints(run, steps).items():
             checkpoint = read_checkpoint(path)
+            lr = checkpoint["schedule"]["lr"]
+            if not lr > 0:
+                others = ", ".join(str(other) for other in run.checkpoints() if other != step) or "none"
+                raise InputError(
+                    f"{run}: at step {step} the learning rate is {lr:g}, and theory is of one above 0; name other "
+                    f"checkpoints with --steps (there are {others})"
+                )
             model.load_state_dict(checkpoint["model"])
             bar.add_task(f"step {step}", total=1.0, report="")
             table = attractivity(
                 model,
                 batch.images,
                 [part for part in batch[1:] if part is not None],
-                lr=checkpoint["schedule"]["lr"],
+                lr=lr,
                 batch_size=config.batch_size,
                 momentum=config.optimizer.momentum,
                 weight_decay=config.optimizer.weight_decay,
@@ -69,11 +79,13 @@ def probe_run(run: RunDirectory, steps: Steps = "last", *, neurons: int = 8, exa
                 progress=lambda done, total: bar.update(bar.task_ids[-1], completed=done / total),
             )
             table.insert(0, "step", step)
+            _add(run, table, step)
             tables.append(table)
-        measured = pd.concat(tables, ignore_index=True)
-        before = run.attractivity()
-        kept = before[~before["step"].isin(measured["step"])]
-        parts = [part for part in (kept, measured) if len(part)]
-        if parts:
-            run.write_attractivity(pd.concat(parts).sort_values("step", kind="stable"))
-    return measured
+    return pd.concat(tables, ignore_index=True)
+
+
+def _add(run: RunDirectory, rows: pd.DataFrame, step: int) -> None:
+    before = run.attractivity()
+    parts = [part for part in (before[before["step"] != step], rows) if len(part)]
+    if parts:
+        run.write_attractivity(pd.concat(parts).sort_values("step", kind="stable"))

@@ -12,9 +12,12 @@ from .torch_ import TorchEngine
 ENGINES = ("juliacall", "julia", "torch")
 
 
-def all_engines(julia: str | Path | None = None) -> list[Engine]:
-    """One of each, in the order of ENGINES; `julia` is the program that the engine of this name starts."""
-    return [JuliaCallEngine(), JuliaEngine(julia), TorchEngine()]
+def all_engines(julia: str | Path | None = None, problem: str | None = None) -> list[Engine]:
+    """One of each, in the order of ENGINES, to simulate `problem` if they need to know what.
+
+    `julia` is the program that the engine of this name starts.
+    """
+    return [JuliaCallEngine(), JuliaEngine(julia), TorchEngine(problem)]
 
 
 __all__ = [

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,15 +47,22 @@ _LOOK_EVERY = 0.1  # seconds between looks at the threads
 
 @dataclass(frozen=True)
 class TorchEngine:
-    """Runs in this process, on a CUDA device where PyTorch finds one and Triton is installed, else on all cores."""
+    """Runs in this process, on a CUDA device where PyTorch finds one, else on all cores.
 
+    SDEs, and a `problem` that is not named, run on a CUDA device only where Triton is installed: their kernel needs it.
+    """
+
+    problem: str | None = None
     name: str = "torch"
     problems: tuple[str, ...] = PROBLEMS
 
     @property
     def stream(self) -> str:
         """Devices differ in random numbers and precision."""
-        return f"torch {_device()[0]}"
+        return f"torch {self._device()[0]}"
+
+    def _device(self) -> tuple[str, str]:
+        return _device(by_kernel=self.problem not in SGD_PROBLEMS)
 
     def availability(self) -> Availability:
         """Available where torch can be imported."""
@@ -65,17 +72,20 @@ class TorchEngine:
             import torch
         except (ImportError, OSError) as error:
             return Availability(False, f"torch cannot be imported: {' '.join(str(error).split())}")
-        device, description = _device()
+        device, description = self._device()
         details: dict[str, Any] = {"torch": torch.__version__, "device": device, "threads": torch.get_num_threads()}
         if device == "cuda":
-            details |= {"gpu": torch.cuda.get_device_name(), "triton": importlib.metadata.version("triton")}
+            details["gpu"] = torch.cuda.get_device_name()
+            if importlib.util.find_spec("triton") is not None:
+                details["triton"] = importlib.metadata.version("triton")
         return Availability(True, f"torch {torch.__version__} on {description}", details=details)
 
     def run(self, directory: ToyDirectory, on_progress: OnProgress, report: Report) -> None:
         """See `Engine.run`."""
-        if not (state := self.availability()).available:
-            raise EngineUnavailable(f"engine torch: {state.explain()}")
         spec = directory.spec()
+        engine = replace(self, problem=spec["problem"])
+        if not (state := engine.availability()).available:
+            raise EngineUnavailable(f"engine torch: {state.explain()}")
         activation = spec["parameters"].get("activation", "tanh")
         if activation not in _ACTIVATIONS:
             known = ", ".join(_ACTIVATIONS)
@@ -83,7 +93,7 @@ class TorchEngine:
         device = state.details["device"]
         with stop_signals() as stopped:
             run = _Run(directory, spec, on_progress, report, stopped)
-            directory.write_stream(self.stream)
+            directory.write_stream(engine.stream)
             if device == "cpu" or spec["problem"] in SGD_PROBLEMS:
                 _step_by_step(run, device)
             else:
@@ -103,8 +113,11 @@ def _equations(spec: dict[str, Any], data: dict[str, Array]) -> Equations:
     return known.get(spec["problem"], torch_steps.SDE)(spec, data)
 
 
-def _device() -> tuple[str, str]:
-    """cpu or cuda, and a description for people that says why it is not the other where one may wonder."""
+def _device(*, by_kernel: bool) -> tuple[str, str]:
+    """cpu or cuda, and a description for people that says why it is not the other where one may wonder.
+
+    `by_kernel`: for what runs on a GPU as a kernel of Triton.
+    """
     import torch
 
     threads = torch.get_num_threads()
@@ -112,10 +125,10 @@ def _device() -> tuple[str, str]:
     if not torch.cuda.is_available():
         return "cpu", cpu
     gpu = torch.cuda.get_device_name()
-    if importlib.util.find_spec("triton") is None:
-        return "cpu", f"{cpu} (not on {gpu}, for which Triton is needed: pip install triton)"
-    if torch.version.cuda is not None and torch.cuda.get_device_capability() < (7, 0):
-        return "cpu", f"{cpu} (not on {gpu}, which is too old for Triton)"
+    if by_kernel and importlib.util.find_spec("triton") is None:
+        return "cpu", f"{cpu} (not on {gpu}, for which SDEs need Triton: pip install triton)"
+    if by_kernel and torch.version.cuda is not None and torch.cuda.get_device_capability() < (7, 0):
+        return "cpu", f"{cpu} (not on {gpu}, which is too old for Triton, which SDEs need)"
     return "cuda", gpu
 
 
