@@ -28,8 +28,8 @@ class RayExecutor:
     """Runs as tasks of the Ray cluster at `address` (default: $RAY_ADDRESS, or the one that runs on this machine).
 
     Each run is given `cpus_per_run` CPUs and `gpus_per_run` GPUs, fractions too (default: one GPU where the cluster has
-    any: without one given, a run sees none). $SC_RUNS and $SC_DATA of this process
-    must be folders that all nodes share. Raises `InputError` where Ray is not installed or there is no cluster.
+    any; a run that is given none sees none). $SC_RUNS and $SC_DATA of this process must be folders that all nodes
+    share. Raises `InputError` where Ray is not installed or there is no cluster.
     """
 
     capacity = None  # Ray has a queue of its own
@@ -99,7 +99,8 @@ class _RayTask:
         try:
             return Outcome(*self._ray.get(self._reference))
         except self._ray.exceptions.RayError as error:
-            return Outcome(" ".join(str(error).split()), 0)
+            cause = getattr(error, "cause", None) or error  # what was raised in the task, without Ray's stack of it
+            return Outcome(f"{type(cause).__name__}: {' '.join(str(cause).split())}", 0)
 
     def stop(self) -> None:
         # As Ctrl-C in the worker, which saves and ends; a task in the queue is dropped.

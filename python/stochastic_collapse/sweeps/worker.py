@@ -39,8 +39,14 @@ def work(settings: dict[str, Any], replicates: Sequence[int]) -> Outcome:
             while any(run.is_locked() for run in runs):
                 time.sleep(1)
         except (StochasticCollapseError, OSError) as error:
-            finished = sum(run.status().get("state") == "finished" for run in runs)
-            return Outcome(str(error), finished)
+            return Outcome(str(error), sum(map(_is_finished, runs)))
+
+
+def _is_finished(run: RunDirectory) -> bool:
+    try:
+        return bool(run.status().get("state") == "finished")
+    except InputError:  # damaged, which is among the errors
+        return False
 
 
 def _note(line: str) -> None:
