@@ -33,7 +33,10 @@ experiments:
 def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    except Exception as error:  # of many kinds: no ports, no shared memory
+        pytest.skip(f"Ray starts no cluster here: {error}")
     yield made
     made.shutdown()
 
@@ -51,11 +54,11 @@ def test_a_lost_node_loses_nothing(cluster: Any, sweep_file: Callable[..., Path]
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_until(lambda: sum(max(run.checkpoints(), default=0) >= 2000 for run in runs) >= 2)
+    wait_until(lambda: sum(max(run.checkpoints(), default=0) >= 2000 for run in runs) >= 2, 180)
     cluster.remove_node(nodes[1], allow_graceful=False)
     before = written(runs)
     assert len({run for run, _ in before}) < len(runs)  # in the middle of the sweep
-    out, err = process.communicate(timeout=180)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     result = json.loads(out)
     assert (result["finished"], result["trained"], result["failures"]) == (4, 4, {})

@@ -198,7 +198,7 @@ experiments:
   bad: {base: tiny.yaml, settings: {optimizer.lr: 1e30, schedule.warmup_steps: 0}}
 """
     process = start(sweep_file(text), "--json", "--jobs", "2")
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=150)
     assert process.returncode == 1
     result = json.loads(out)
     assert (result["runs"], result["finished"]) == (3, 2)
@@ -219,7 +219,7 @@ experiments:
 """
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 90) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = 150) -> None:
     until = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < until, "waited in vain"
@@ -234,7 +234,7 @@ def test_stopped_or_killed_it_leaves_no_process_and_continues(sweep_file: Write,
     process = start(file, "--jobs", "2")
     wait_until(lambda: all(run.status().get("step", 0) > 0 for run in runs))
     os.kill(process.pid, number)
-    _, err = process.communicate(timeout=90)
+    _, err = process.communicate(timeout=150)
     if number == signal.SIGTERM:
         assert process.returncode == 130
         assert "the same command continues" in err
@@ -264,6 +264,6 @@ def test_a_worker_that_is_killed_is_a_failure_with_a_reason(sweep_file: Write) -
     os.kill(int(children[0]), signal.SIGKILL)
     wait_until(lambda: runs[2].status().get("step", 0) > 0)  # the next one was started
     process.terminate()
-    _, err = process.communicate(timeout=90)
+    _, err = process.communicate(timeout=150)
     assert "failed: mlp seed 1 #0: its process ended without a result (killed by signal 9)" in err
     assert process.returncode == 130
