@@ -13,6 +13,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,7 +81,7 @@ class PlannedRun:
     origin: RunDirectory | None
     """The sweep's run that has to be finished before."""
 
-    @property
+    @cached_property
     def directory(self) -> RunDirectory:
         return RunDirectory.of(self.config)
 
@@ -193,20 +194,20 @@ def _runs(
     taken = {*experiment.grid, *experiment.zipped, "replicate", *(["from.run"] if experiment.origin else [])}
     if clash := {key for key in taken if any(_overlap(key, other) for other in given)}:
         raise InputError(f"{min(clash)} is set by the sweep for each run, so it cannot be set for all")
-    sources = _sources(experiment.origin, sweep, before) if experiment.origin is not None else None
+    sources = _sources(experiment.origin, sweep, before) if experiment.origin is not None else []
+    origin = [f"from.run={json.dumps(str(source.experiment_path))}" for source in sources[:1]]
     runs = []
     for varied in _points(experiment):
         settings = {**experiment.settings, **varied}
         assigned = [f"{key}={json.dumps(value, default=str)}" for key, value in settings.items()]
-        for replicate in range(sweep.replicates):
-            source = sources[replicate] if sources is not None else None
-            origin = [f"from.run={json.dumps(str(source.experiment_path))}"] if source is not None else []
-            written = (*assigned, *overrides, *origin)
-            config = load_config(base, (*written, f"replicate={replicate}"))
-            if source is not None:
-                _check_step(config, source)
-                config = planned(config, source.config)
-            runs.append(PlannedRun(name, varied, located(config), base, written, source.directory if source else None))
+        written = (*assigned, *overrides, *origin)
+        config = load_config(base, written)
+        if sources:
+            _check_step(config, sources[0])
+            config = planned(config, sources[0].config)
+        for k in range(sweep.replicates):
+            replicate = located(config.model_copy(update={"replicate": k}))
+            runs.append(PlannedRun(name, varied, replicate, base, written, sources[k].directory if sources else None))
     return runs
 
 

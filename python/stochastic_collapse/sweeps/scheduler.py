@@ -19,6 +19,8 @@ _POLL_SECONDS = 0.2
 _DISPLAY_SECONDS = 1.0
 _GRACE_SECONDS = 60.0
 """That a task has for its checkpoint when the sweep is stopped."""
+_TABLE_SECONDS = 30.0
+"""Between two writings of sweep.csv, which reads the tables of all runs."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class _Work:
         self._ended: dict[Path, RunNews] = {}
         self.failures: dict[str, str] = {}
         self.trained = 0
+        self._gathered = time.monotonic()
         for portion in list(self._waiting):
             for run in portion:
                 if (now := news(run)).state in ("finished", "diverged"):
@@ -161,10 +164,12 @@ class _Work:
             else:
                 mine = [line for line in (error or "").splitlines() if str(run.directory) in line]
                 self._end(run, "; ".join(mine) or error or "ended unfinished")
-        self.gather()
+        if time.monotonic() - self._gathered > _TABLE_SECONDS:
+            self.gather()
 
     def gather(self) -> None:
         """Write what there is to sweep.csv; runs whose tables cannot be read have failed."""
+        self._gathered = time.monotonic()
         unreadable = SweepDirectory(self._sweep.directory).write_table()
         for run in self._sweep.runs:
             if run.directory.path in unreadable and run.title not in self.failures:

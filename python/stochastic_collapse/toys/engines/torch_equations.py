@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ class Stepper(Protocol):
         """Take step number `at`, counted from 0. `drawn`: what `Equations.draw` gave for it."""
 
 
-class Equations:
+class Equations(ABC):
     """A problem: how it starts, what it draws at a step, and how it takes one."""
 
     dimension: int
@@ -31,9 +32,9 @@ class Equations:
     def __init__(self, spec: dict[str, Any]) -> None:
         self.spec = spec
 
+    @abstractmethod
     def start(self, streams: Sequence[np.random.Generator], trajectories: int) -> Tensor:
         """The first state (D, levels, trajectories), float64, drawn from a stream for each level."""
-        raise NotImplementedError
 
     def amplitude(self, level: int) -> float:
         """What the normals of a noise level are multiplied by."""
@@ -44,6 +45,6 @@ class Equations:
         stream.standard_normal(out=out)
         out *= self.amplitude(level)
 
+    @abstractmethod
     def stepper(self, state: Tensor, levels: Sequence[int]) -> Stepper:
         """What advances `state` (D, levels, trajectories), on its device."""
-        raise NotImplementedError
