@@ -20,9 +20,10 @@ import numpy.typing as npt
 import torch
 
 from machine import describe, print_machine
-from stochastic_collapse.collapse import measure_layers, neuron_vectors
+from stochastic_collapse.collapse import measure_layers
 from stochastic_collapse.config import VGG16Settings
-from stochastic_collapse.models import build_model, layers_of
+from stochastic_collapse.models import build_model
+from stochastic_collapse.neurons import neuron_layers, neuron_vectors
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ def main() -> None:
 
     torch.manual_seed(0)
     model = build_model(VGG16Settings(name="vgg16"), (3, 32, 32), 10)
-    parameters, layers = dict(model.named_parameters()), layers_of(model)
+    parameters, layers = dict(model.named_parameters()), neuron_layers("vgg16", dict(model.named_parameters()))
     measure_layers(parameters, layers)
     times = sorted(timed(lambda: measure_layers(parameters, layers))[0] for _ in range(options.repeats))
     all_layers = times[len(times) // 2]

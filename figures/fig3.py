@@ -75,9 +75,9 @@ def load(runs: Sequence[RunDirectory]) -> list[Network]:
 
 
 def _network(run: RunDirectory, label: str) -> Network:
-    from stochastic_collapse.collapse import incoming_vectors, normalized_distance, outgoing_vectors
-    from stochastic_collapse.models import neuron_layers
+    from stochastic_collapse.collapse import normalized_distance
     from stochastic_collapse.models.weights import load_weights
+    from stochastic_collapse.neurons import incoming_vectors, neuron_layers, outgoing_vectors
 
     checkpoints = run.checkpoints()
     if not checkpoints:

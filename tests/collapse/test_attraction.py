@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stochastic_collapse import attractivity, theory
-from stochastic_collapse.collapse import neuron_vectors
 from stochastic_collapse.collapse.normal import Examples, NormalGradients, Place
 from stochastic_collapse.config import MLPSettings, ResNet18Settings, VGG16Settings
 from stochastic_collapse.errors import InputError
-from stochastic_collapse.models import Axis, NeuronLayer, build_model, layers_of
+from stochastic_collapse.models import build_model
+from stochastic_collapse.neurons import NeuronLayer, Part, neuron_vectors, trace
 
 Array = npt.NDArray[np.float64]
-HIDDEN = NeuronLayer("hidden", (Axis("into", 0),), (Axis("out", 1),))
 
 
 class Toy(nn.Module):
@@ -60,7 +59,9 @@ def noisy_copies(x: Array, y: Array, zeta: float, times: int = 1) -> tuple[Tenso
 
 def examine(model: nn.Module, data: tuple[Tensor, Tensor], direction: str = "leading", **options: Any) -> Any:
     """The one row of one neuron or pair in `direction`."""
-    options = {"batch_size": 1, "loss": half_mse, "layers": [HIDDEN], **options}
+    neurons = len(next(model.parameters()))
+    hidden = NeuronLayer("hidden", neurons, (Part("into", (0,)),), (Part("out", (1,)),))
+    options = {"batch_size": 1, "loss": half_mse, "layers": [hidden], **options}
     table = attractivity(model, *data, **options)
     (row,) = table[table["direction"] == direction].itertuples()
     return row
@@ -139,7 +140,7 @@ def test_two_neurons_agree_with_a_quadrature_where_the_hessians_do_not_commute()
 def small_network(act: nn.Module) -> tuple[nn.Sequential, NeuronLayer, Tensor, Tensor]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), act, nn.Linear(4, 2)).double()
-    layer = NeuronLayer("hidden", (Axis("0.weight", 0), Axis("0.bias", 0)), (Axis("2.weight", 1),))
+    layer = NeuronLayer("hidden", 4, (Part("0.weight", (0,)), Part("0.bias", (0,))), (Part("2.weight", (1,)),))
     return model, layer, torch.randn(5, 3).double(), torch.randn(5, 2).double()
 
 
@@ -196,25 +197,22 @@ def test_convolutions_and_pooling_agree_with_plain_gradients(layer: int, members
     torch.manual_seed(0)
     model = build_model(VGG16Settings(name="vgg16", width=0.05), (3, 32, 32), 3).double()
     images, labels = torch.randn(2, 3, 32, 32).double(), torch.tensor([0, 2])
-    place = Place(layers_of(model)[layer], members)
+    place = Place(trace(model, images).layers[layer], members)
     gradients = NormalGradients(Examples(model, images, [labels], functional.cross_entropy), place)
     s = gradients.displacement / gradients.displacement.norm()
     found = gradients.along(s)
 
-    moved, axes = copy.deepcopy(model), (*place.layer.incoming, *place.layer.outgoing)
+    moved = copy.deepcopy(model)
     parameters, step = dict(moved.named_parameters()), 1e-6
-    channels = parameters[axes[0].parameter].shape[0]
     w = neuron_vectors(parameters, place.layer)
     base = w[list(members)].mean(dim=0) * (len(members) - 1)
     signs = [1.0] if len(members) == 1 else [0.5**0.5, -(0.5**0.5)]
     for k, c in zip(members, signs, strict=True):
         rest = base + c * step * s
-        for axis in axes:
-            target = parameters[axis.parameter].data.movedim(axis.axis, 0)
-            block = target.shape[0] // channels
-            part = target[k * block : (k + 1) * block]
-            part.copy_(rest[: part.numel()].reshape(part.shape))
-            rest = rest[part.numel() :]
+        for part in place.layer.parts:
+            target = part.view(parameters[part.parameter].data)[k]
+            target.copy_(rest[: target.numel()].reshape(target.shape))
+            rest = rest[target.numel() :]
     for image, label, expected in zip(images, labels, found, strict=True):
         moved.zero_grad()
         functional.cross_entropy(moved(image[None]), label[None]).backward()
@@ -384,8 +382,8 @@ def test_networks_that_cannot_be_probed_are_refused() -> None:
     images, labels = images_and_labels()
     with pytest.raises(InputError, match="as many inputs as targets; found 12, 11"):
         attractivity(mlp(), images, labels[:-1], lr=0.1, batch_size=4)
-    with pytest.raises(InputError, match="not a built-in network"):
-        attractivity(nn.Linear(2, 2), torch.zeros(3, 2), torch.zeros(3).long(), lr=0.1, batch_size=4)
+    with pytest.raises(InputError, match="cannot be traced"):
+        attractivity(nn.Linear(2, 2), torch.zeros(3, 5), torch.zeros(3).long(), lr=0.1, batch_size=4)
     resnet = build_model(ResNet18Settings(name="resnet18", width=0.05), (1, 8, 8), 3)
     with pytest.raises(InputError, match="batch normalization mixes the examples"):
         attractivity(resnet, torch.zeros(3, 1, 8, 8), labels[:3], lr=0.1, batch_size=4)

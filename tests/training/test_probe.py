@@ -82,7 +82,7 @@ def test_where_the_schedule_has_ended_the_run_the_step_and_the_way_out_are_named
 def test_target_noise_and_convolutions(tiny: Tiny, few_directions: None) -> None:
     noisy = tiny("loss=mse", "data.target_noise=0.5")
     assert len(probe_run(RunDirectory(train(noisy).directory), neurons=1, examples=10)) == 8
-    vgg = tiny("model={name:\tvgg16,\twidth:\t0.02}", "data.shape=[3,32,32]", "max_steps=1", "batch_size=4")
+    vgg = tiny("model={name:\tvgg16,\twidth:\t0.04}", "data.shape=[3,32,32]", "max_steps=1", "batch_size=4")
     table = probe_run(RunDirectory(train(vgg).directory), neurons=1, examples=2)
     assert set(table["layer"]) == {*(f"conv{k}" for k in range(1, 14)), "fc14", "fc15"}
 

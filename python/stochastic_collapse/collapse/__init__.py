@@ -4,7 +4,7 @@ from .analysis import Steps, analyze_run, analyze_weights, chosen_checkpoints
 from .attraction import attractivity
 from .effective_rank import effective_rank
 from .independent import count_independent
-from .report import incoming_vectors, measure_collapse, measure_layers, neuron_vectors, outgoing_vectors
+from .report import measure_collapse, measure_layers
 from .similarity import normalized_distance
 
 __all__ = [
@@ -15,10 +15,7 @@ __all__ = [
     "chosen_checkpoints",
     "count_independent",
     "effective_rank",
-    "incoming_vectors",
     "measure_collapse",
     "measure_layers",
-    "neuron_vectors",
     "normalized_distance",
-    "outgoing_vectors",
 ]

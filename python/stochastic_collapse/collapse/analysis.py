@@ -9,8 +9,9 @@ from typing import Literal
 import pandas as pd
 
 from ..errors import InputError
-from ..models import NAMES, neuron_layers
+from ..models import NAMES
 from ..models.weights import load_weights
+from ..neurons import neuron_layers
 from ..runs import RunDirectory
 from .report import measure_layers
 

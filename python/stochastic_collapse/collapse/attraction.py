@@ -47,12 +47,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .. import models
 from ..errors import InputError
-from ..models import NeuronLayer
+from ..neurons import NeuronLayer, neuron_vectors, trace
 from ..runs import ATTRACTIVITY
 from .normal import Examples, Loss, NormalGradients, Place
-from .report import neuron_vectors
 from .similarity import normalized_distance
 
 # A step of the direction turns it by at most about this much, by drift, and in mean square by noise.
@@ -89,11 +87,11 @@ def attractivity(
     first axis of 1. `lr` and `momentum` count as the effective learning rate lr/(1 − momentum); `weight_decay` is an
     L2 penalty's.
 
-    `layers` describes the neurons (default: those of a built-in network). `neurons` and `pairs` say how many to examine
-    in each layer, those nearest to their sets, or name them by layer. `steps` directions are visited for the leading
-    one: hundreds where noise and drift are alike, as in the toy models, 50 where drift rules, as in most networks; with
-    0 only the present one is examined. `seed` drives that simulation. `progress(done, total)` is called after each
-    neuron or pair.
+    `layers` describes the neurons (default: those that tracing finds, see `neurons.trace`). `neurons` and `pairs` say
+    how many to examine in each layer, those nearest to their sets, or name them by layer. `steps` directions are
+    visited for the leading one: hundreds where noise and drift are alike, as in the toy models, 50 where drift rules,
+    as in most networks; with 0 only the present one is examined. `seed` drives that simulation. `progress(done, total)`
+    is called after each neuron or pair.
 
     The table has a row of `direction` present (none where the displacement is zero) and one of `direction` leading for
     each neuron or pair: layer, set (sign, permutation), neuron, partner (−1 in a sign set), distance (of the neuron
@@ -104,12 +102,12 @@ def attractivity(
     at the directions visited) and that of the simulation (batch means).
 
     Works on the device of the model, in double precision; costs steps × n gradients for each neuron or pair. Raises
-    `InputError` for values out of range, for a network without a description of its layers, for batch normalization,
+    `InputError` for values out of range, for a network that cannot be traced, for batch normalization,
     and where a set is not invariant (a sign set needs φ(0) = 0), which is checked numerically.
     """
     _check(lr, batch_size, momentum, weight_decay, steps)
     examples = Examples(model, inputs, [targets] if isinstance(targets, Tensor) else targets, loss)
-    places = list(_places(examples, models.layers_of(model) if layers is None else layers, neurons, pairs))
+    places = list(_places(examples, trace(model, inputs[:2]).layers if layers is None else layers, neurons, pairs))
     noise = lr / (1 - momentum) / batch_size
     rows: list[dict[str, Any]] = []
     for done, (place, distance) in enumerate(places, start=1):

@@ -1,12 +1,15 @@
-"""The number of independent neurons of a layer (DESIGN §4)."""
+"""The independent neurons of a layer (DESIGN §4)."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .gram import gram
-from .similarity import REDUNDANT_BELOW, distance_from_gram, vanished_from_gram
+from .similarity import REDUNDANT_BELOW, VANISHED_BELOW, distance_from_gram, vanished_from_gram
+
+VANISHED = -1
 
 
 def count_independent(w: Tensor) -> int:
@@ -19,17 +22,32 @@ def count_independent(w: Tensor) -> int:
     return independent_from_gram(gram(w))
 
 
-def independent_from_gram(g: Tensor) -> int:
-    """`count_independent` from the Gram matrix (n, n)."""
-    alive = ~vanished_from_gram(g)
-    redundant = (distance_from_gram(g) < REDUNDANT_BELOW)[alive][:, alive].triu(diagonal=1).cpu().numpy()
-    absorbed = np.zeros(len(redundant), dtype=bool)
-    representatives = 0
+def independent_from_gram(g: Tensor, blocks: int = 1) -> int:
+    """`count_independent` from the Gram matrix (n, n); `blocks` as in `representatives`."""
+    return int(np.count_nonzero(representatives(g, blocks) == np.arange(len(g))))
+
+
+def representatives(
+    g: Tensor, blocks: int = 1, vanished_below: float = VANISHED_BELOW, redundant_below: float = REDUNDANT_BELOW
+) -> NDArray[np.int64]:
+    """(n,) the neuron that stands for each: itself if it is independent, VANISHED if it has vanished.
+
+    By the walk of `count_independent`, from the Gram matrix (n, n). Of a layer of several `blocks` of neurons, as many
+    in each, only those of one block can be redundant.
+    """
+    n = len(g)
+    block = np.arange(n) // (n // blocks)
+    alive = ~vanished_from_gram(g, vanished_below).cpu().numpy()
+    near = (distance_from_gram(g) < redundant_below).triu(diagonal=1).cpu().numpy()
+    redundant = near & np.outer(alive, alive) & (block[:, None] == block[None, :])
+    found = np.where(alive, np.arange(n), VANISHED)
+    absorbed = np.zeros(n, dtype=bool)
     # Within row i the pairs do not affect one another, so a row is one step; a row without pairs is none.
     for i in np.flatnonzero(redundant.any(axis=1)):
         newly = redundant[i] & ~absorbed
         if newly.any():
-            representatives += 1
+            found[newly] = i
+            found[i] = i  # also where another had absorbed it
             absorbed |= newly
             absorbed[i] = True
-    return int(representatives + np.count_nonzero(~absorbed))
+    return found

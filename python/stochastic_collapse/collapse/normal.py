@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from ..errors import InputError
-from ..models import NeuronLayer
-from .report import neuron_vectors
+from ..neurons import NeuronLayer, neuron_vectors
 
 Loss = Callable[..., Tensor]
 """From the network's output for one example, and that example's targets, each with a first axis of 1, to a scalar."""
@@ -81,7 +80,7 @@ class NormalGradients:
             self._base = vectors[self._members].mean(dim=0).expand(2, -1)
         self._signs = vectors.new_tensor(signs)[:, None]
         self.displacement = (self._signs * vectors[self._members]).sum(dim=0)
-        touched = {axis.parameter for axis in (*place.layer.incoming, *place.layer.outgoing)}
+        touched = {part.parameter for part in place.layer.parts}
         numbers = sum(examples.parameters[name].numel() for name in touched)
         chunk = max(1, min(_EXAMPLES_AT_ONCE, _NUMBERS_AT_ONCE // numbers))
         self._gradients = vmap(grad(self._loss), in_dims=(None, 0, 0), chunk_size=chunk)
@@ -117,15 +116,14 @@ def _with_vectors(
     parameters: dict[str, Tensor], layer: NeuronLayer, members: Tensor, vectors: Tensor
 ) -> dict[str, Tensor]:
     """`parameters` with the vectors of `members` replaced by the rows of `vectors`: `neuron_vectors` backwards."""
-    first = layer.incoming[0]
-    neurons = parameters[first.parameter].shape[first.axis]
     changed, start = dict(parameters), 0
-    for axis in (*layer.incoming, *layer.outgoing):
-        neurons_first = changed[axis.parameter].movedim(axis.axis, 0)
-        block = neurons_first.reshape(neurons, -1)
-        stop = start + block.shape[1]
-        block = block.index_put((members,), vectors[:, start:stop])
-        changed[axis.parameter] = block.reshape(neurons_first.shape).movedim(0, axis.axis)
+    for part in layer.parts:
+        tensor = changed[part.parameter]
+        numbers = torch.arange(tensor.numel(), device=tensor.device).view(tensor.shape)
+        places = part.vectors(numbers)[members]
+        stop = start + places.shape[1]
+        flat = tensor.flatten().index_put((places.flatten(),), vectors[:, start:stop].flatten())
+        changed[part.parameter] = flat.view(tensor.shape)
         start = stop
     return changed
 

@@ -8,51 +8,14 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from .. import models
-from ..errors import InputError
-from ..models import Axis, NeuronLayer, Parameters
+from ..neurons import ExampleInput, NeuronLayer, Parameters, neuron_blocks, trace
 from ..runs import COLLAPSE
 from .effective_rank import effective_rank_from_gram
 from .gram import gram
 from .independent import independent_from_gram
 from .similarity import vanished_from_gram
-
-
-def neuron_vectors(parameters: Parameters, layer: NeuronLayer) -> Tensor:
-    """(n, d) matrix whose row i is neuron i's vector: incoming weights, bias if any, outgoing weights (DESIGN §4).
-
-    Raises `InputError`, as do the two below, where a parameter's axis is no multiple of the n neurons.
-    """
-    return torch.cat([incoming_vectors(parameters, layer), outgoing_vectors(parameters, layer)], dim=1)
-
-
-def incoming_vectors(parameters: Parameters, layer: NeuronLayer) -> Tensor:
-    """(n, d_in) matrix whose row i holds neuron i's incoming weights, and its bias if any: what `neuron_vectors`
-    has on the left."""
-    return torch.cat(_blocks(parameters, layer, layer.incoming), dim=1)
-
-
-def outgoing_vectors(parameters: Parameters, layer: NeuronLayer) -> Tensor:
-    """(n, d_out) matrix whose row i holds neuron i's outgoing weights: what `neuron_vectors` has on the right."""
-    return torch.cat(_blocks(parameters, layer, layer.outgoing), dim=1)
-
-
-def _blocks(parameters: Parameters, layer: NeuronLayer, axes: Sequence[Axis]) -> list[Tensor]:
-    """An (n, d_k) block of weights of the layer's n neurons for each of `axes`."""
-    first = layer.incoming[0]
-    neurons = parameters[first.parameter].shape[first.axis]
-    blocks = []
-    for axis in axes:
-        block = parameters[axis.parameter].detach().movedim(axis.axis, 0)
-        if block.shape[0] % neurons:
-            raise InputError(
-                f"layer {layer.name}: {axis.parameter} has {block.shape[0]} entries along axis {axis.axis}, "
-                f"expected a multiple of the {neurons} neurons"
-            )
-        blocks.append(block.reshape(neurons, -1))
-    return blocks
 
 
 def measure_layers(parameters: Parameters, layers: Sequence[NeuronLayer], step: int = 0) -> pd.DataFrame:
@@ -73,8 +36,8 @@ def measure_layers(parameters: Parameters, layers: Sequence[NeuronLayer], step: 
 
 def _measure_layer(parameters: Parameters, layer: NeuronLayer, step: int) -> dict[str, Any]:
     """One row of collapse.csv."""
-    g = gram(*_blocks(parameters, layer, (*layer.incoming, *layer.outgoing)))
-    neurons, independent = g.shape[0], independent_from_gram(g)
+    g = gram(*neuron_blocks(parameters, layer, layer.parts))
+    neurons, independent = g.shape[0], independent_from_gram(g, layer.blocks)
     return {
         "step": step,
         "layer": layer.name,
@@ -86,9 +49,11 @@ def _measure_layer(parameters: Parameters, layer: NeuronLayer, step: int) -> dic
     }
 
 
-def measure_collapse(model: nn.Module, example_input: Tensor | None = None) -> pd.DataFrame:
-    """How far each layer of `model` has collapsed: a table with the columns of collapse.csv (DESIGN §4), step 0.
+def measure_collapse(model: nn.Module, example_input: ExampleInput) -> pd.DataFrame:
+    """How far each layer of any network has collapsed: a table with the columns of collapse.csv (DESIGN §4), step 0.
 
-    `model` is one of the built-in networks; `example_input` is not needed for those. Raises `InputError` for others.
+    `example_input` is what `model` is called with: a tensor, a sequence of arguments or a mapping of named ones. The
+    layers are found by tracing; `neurons.trace` says how, and what it could not find. Works on the device of the model.
+    Raises `InputError` where the network cannot be traced.
     """
-    return measure_layers(dict(model.named_parameters()), models.layers_of(model))
+    return measure_layers(dict(model.named_parameters()), trace(model, example_input).layers)

@@ -29,8 +29,8 @@ def distance_from_gram(g: Tensor) -> Tensor:
     return distance.clamp_(min=0)  # rounding may leave −1e-16 for equal vectors
 
 
-def vanished_from_gram(g: Tensor) -> Tensor:
-    """(n,) mask of the vanished neurons, ‖w_i‖ / max_j ‖w_j‖ < 0.1; all of them where every vector is zero."""
+def vanished_from_gram(g: Tensor, below: float = VANISHED_BELOW) -> Tensor:
+    """(n,) mask of the vanished neurons, ‖w_i‖ / max_j ‖w_j‖ < `below`; all of them where every vector is zero."""
     norms = g.diagonal().sqrt()
     largest = norms.max()
-    return torch.where(largest > 0, norms / largest < VANISHED_BELOW, True)
+    return torch.where(largest > 0, norms / largest < below, True)

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..config import MLPSettings, ModelSettings, ResNet18Settings, VGG16Settings
 from ..errors import InputError
 from . import mlp, resnet, vgg
-from .neurons import Axis, NeuronLayer, Parameters
+from .resize import resize
 
-__all__ = ["NAMES", "Axis", "NeuronLayer", "Parameters", "build_model", "layers_of", "neuron_layers"]
+__all__ = ["NAMES", "build_model", "network_like", "resize"]
 
-_Layers = Callable[[Parameters], list[NeuronLayer]]
-_BUILT_IN: Mapping[str, tuple[type[nn.Module], _Layers]] = MappingProxyType(
-    {
-        "mlp": (mlp.MLP, mlp.neuron_layers),
-        "vgg16": (vgg.VGG16, vgg.neuron_layers),
-        "resnet18": (resnet.ResNet18, resnet.neuron_layers),
-    }
-)
-NAMES = tuple(_BUILT_IN)
+NAMES = ("mlp", "vgg16", "resnet18")
 
 
 def build_model(settings: ModelSettings, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
@@ -46,23 +38,23 @@ def build_model(settings: ModelSettings, image_shape: tuple[int, int, int], num_
             return resnet.ResNet18(image_shape[0], num_classes, settings.activation, settings.width)
 
 
-def neuron_layers(name: str, parameters: Parameters) -> list[NeuronLayer]:
-    """Layers of interchangeable neurons of the built-in network `name`, from its parameters (a state dict will do).
+_LIKE = {"mlp": mlp.like, "vgg16": vgg.like, "resnet18": resnet.like}
 
-    Raises `InputError` where the parameters are not those of such a network.
+
+def network_like(name: str, weights: Mapping[str, Tensor]) -> tuple[nn.Module, Tensor]:
+    """The built-in network `name` with these weights, each layer as wide as they are, and two images that it takes.
+
+    What weights do not tell (activation, dropout, whether images are square) is as by default. Raises `InputError`
+    where they are not those of such a network.
     """
-    layers = _BUILT_IN[name][1](parameters)
-    needed = [axis.parameter for layer in layers for axis in (*layer.incoming, *layer.outgoing)]
-    missing = [parameter for parameter in needed if parameter not in parameters]
-    if missing or not layers:
-        expected = f"no {missing[0]!r}" if missing else "no layer"
-        raise InputError(f"these weights are not a {name}: {expected} among {', '.join(list(parameters)[:4])}, …")
-    return layers
-
-
-def layers_of(model: nn.Module) -> list[NeuronLayer]:
-    """Layers of interchangeable neurons of a built-in network; `InputError` for any other."""
-    for kind, layers in _BUILT_IN.values():
-        if isinstance(model, kind):
-            return layers(dict(model.named_parameters()))
-    raise InputError(f"{type(model).__name__} is not a built-in network ({', '.join(NAMES)})")
+    try:
+        model, image_shape = _LIKE[name](weights)
+        parameters = {key for key, _ in model.named_parameters()}
+        missing = sorted(parameters - set(weights))
+    except (KeyError, IndexError):
+        missing = ["what its first and last layers are called"]
+    if missing:
+        there = ", ".join([*weights][:4]) or "none"
+        raise InputError(f"these weights are not a {name}: no {missing[0]!r} among {there}, …")
+    resize(model, {key: value for key, value in weights.items() if key in model.state_dict()})
+    return model, torch.zeros(2, *image_shape)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from .initialization import activation, kaiming_normal
-from .neurons import NeuronLayer, Parameters, chain
 
 
 class MLP(nn.Module):
@@ -45,7 +44,8 @@ class MLP(nn.Module):
         return x
 
 
-def neuron_layers(parameters: Parameters) -> list[NeuronLayer]:
-    """The hidden layers, from the parameters' names."""
-    depth = sum(bool(re.fullmatch(r"fc\d+\.weight", name)) for name in parameters)
-    return chain(parameters, [f"fc{k + 1}" for k in range(depth)], norms={})
+def like(weights: Mapping[str, Tensor]) -> tuple[MLP, tuple[int, int, int]]:
+    """A network of as many layers as there are in `weights`, and the shape of an image that it takes."""
+    layers = sorted(int(match[1]) for name in weights if (match := re.fullmatch(r"fc(\d+)\.weight", name)))
+    sizes = [weights[f"fc{k}.weight"].shape for k in layers]
+    return MLP(sizes[0][1], [size[0] for size in sizes[:-1]], sizes[-1][0]), (1, 1, sizes[0][1])

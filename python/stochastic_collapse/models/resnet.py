@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from .initialization import activation, kaiming_normal, scaled
-from .neurons import NeuronLayer, Parameters, readers, writers
 
 CHANNELS = (64, 128, 256, 512)
 BLOCKS = 2
@@ -61,33 +62,7 @@ class ResNet18(nn.Module):
         return out
 
 
-def neuron_layers(parameters: Parameters) -> list[NeuronLayer]:
-    """The inside of each block, and each residual stream with all that writes into it and all that reads from it.
-
-    A channel of a residual stream is one neuron whatever the number of blocks: only the joint permutation of all its
-    writers and readers leaves the function unchanged, so the convolutions that write into it are no layers of their
-    own.
-    """
-
-    def downsample(stage: int) -> list[str]:
-        name = f"layer{stage}.0.downsample"
-        return [name] if f"{name}.0.weight" in parameters else []
-
-    layers = []
-    stages = range(1, len(CHANNELS) + 1)
-    for stage in stages:
-        blocks = [f"layer{stage}.{block}" for block in range(BLOCKS)]
-        into = ["conv1", "bn1"] if stage == 1 else []
-        into += [f"{name}.{part}" for name in downsample(stage) for part in "01"]
-        into += [f"{block}.{part}" for block in blocks for part in ("conv2", "bn2")]
-        # The first block of a later stage reads the previous stream, not this one.
-        out = [f"{block}.conv1" for block in (blocks if stage == 1 else blocks[1:])]
-        if stage < len(CHANNELS):
-            out += [f"layer{stage + 1}.0.conv1", *(f"{name}.0" for name in downsample(stage + 1))]
-        else:
-            out += ["fc"]
-        for block in blocks:
-            inside = writers(parameters, f"{block}.conv1", f"{block}.bn1")
-            layers.append(NeuronLayer(f"{block}.conv1", inside, readers(f"{block}.conv2")))
-        layers.append(NeuronLayer(f"layer{stage}.stream", writers(parameters, *into), readers(*out)))
-    return layers
+def like(weights: Mapping[str, Tensor]) -> tuple[ResNet18, tuple[int, int, int]]:
+    """A network, and the shape of an image that it takes."""
+    channels = weights["conv1.weight"].shape[1]
+    return ResNet18(channels, weights["fc.weight"].shape[0], width=0.01), (channels, 32, 32)

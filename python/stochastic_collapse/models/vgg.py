@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from .initialization import activation, kaiming_normal, scaled
-from .neurons import NeuronLayer, Parameters, chain
 
 CHANNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
 POOL_AFTER = (2, 4, 7, 10, 13)
@@ -60,11 +60,12 @@ class VGG16(nn.Module):
         return out
 
 
-def neuron_layers(parameters: Parameters) -> list[NeuronLayer]:
-    """The 13 convolutions and two hidden fully connected layers."""
-    convolutions = [f"conv{k}" for k in range(1, len(CHANNELS) + 1)]
-    norms = {f"conv{k}": f"bn{k}" for k in range(1, len(CHANNELS) + 1) if f"bn{k}.weight" in parameters}
-    return chain(parameters, [*convolutions, "fc14", "fc15", "fc16"], norms)
+def like(weights: Mapping[str, Tensor]) -> tuple[VGG16, tuple[int, int, int]]:
+    """A network with batch normalization if `weights` have it, and the shape of an image that it takes."""
+    places = weights["fc14.weight"].shape[1] // weights["conv13.weight"].shape[0]
+    smallest = 2 ** len(POOL_AFTER)
+    shape = (weights["conv1.weight"].shape[1], smallest, smallest * places)
+    return VGG16(shape, weights["fc16.weight"].shape[0], batch_norm="bn1.weight" in weights, width=0.01), shape
 
 
 _PUBLISHED_HEAD = {"fc.0": "fc14", "fc1.0": "fc15", "fc2.0": "fc16"}

@@ -20,7 +20,8 @@ from ..config import TrainConfig
 from ..data.datasets import Dataset
 from ..data.loader import BatchLoader, EvaluationBatches
 from ..errors import TrainingDiverged
-from ..models import build_model, layers_of
+from ..models import build_model
+from ..neurons import neuron_layers
 from ..runs import METRICS, RunDirectory
 from ..schedule import learning_rate
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -80,7 +81,7 @@ class Run:
             batch_size=execution.evaluation_batch,
             memory_format=execution.memory_format,
         )
-        self.layers = layers_of(self.model)
+        self.layers = neuron_layers(config.model.name, dict(self.model.named_parameters()))
         self.step, self.seconds_before, self.started = 0, 0.0, time.perf_counter()
         self._status_due = 0.0  # on the clock of time.perf_counter
         self.metrics: list[dict[str, Any]] = []

@@ -1,0 +1,116 @@
+"""The check that a layer's neurons are interchangeable: permuting them must not change what the network does."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from .graph import ExampleInput, arguments, outputs
+from .layers import NeuronLayer
+
+# Of the largest output, in double precision: what rounding makes of a permuted sum is a millionth of this.
+TOLERANCE = 1e-7
+_SEED = 0
+
+
+def asymmetric(model: nn.Module, example_input: ExampleInput, layers: Sequence[NeuronLayer]) -> dict[str, str]:
+    """Names of the `layers` whose neurons are not interchangeable, and by how much the output changes.
+
+    The check is made on a copy of `model` in evaluation mode and double precision, with random weights, since in the
+    given ones too much may be zero to show anything, and on random numbers of the example's shapes (integers as they
+    are). All layers are permuted at once, and one by one only where that changes the output.
+    """
+    if not layers:
+        return {}
+    probe = _Probe(model, example_input)
+    if probe.change(layers) < TOLERANCE:
+        return {}
+    changes = {layer.name: probe.change([layer]) for layer in layers}
+    return {
+        name: f"permuting its neurons changes the network's output by {change:.0e} of its largest"
+        for name, change in changes.items()
+        if not change < TOLERANCE
+    }
+
+
+class _Probe:
+    """A network with random weights, and its output on random numbers."""
+
+    def __init__(self, model: nn.Module, example_input: ExampleInput) -> None:
+        self._generator = torch.Generator().manual_seed(_SEED)
+        self._model = copy.deepcopy(model).double().eval()
+        self._args, self._kwargs = pytree.tree_map_only(Tensor, self._like, arguments(example_input))
+        self._tensors = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
+        own = {name: tensor.detach().clone() for name, tensor in self._tensors.items()}
+        self._randomize()
+        self._expected = self._output()
+        if not all(bool(torch.isfinite(one).all()) for one in self._expected):
+            with torch.no_grad():  # these weights had to keep to something
+                for name, tensor in self._tensors.items():
+                    tensor.copy_(own[name])
+            self._expected = self._output()
+
+    def change(self, layers: Sequence[NeuronLayer]) -> float:
+        """Largest change of the output by random permutations of the neurons of `layers`, over the largest output."""
+        before = {name: self._tensors[name].detach().clone() for name in _touched(layers)}
+        for layer in layers:
+            permute(self._tensors, layer, self._permutation(layer))
+        now = self._output()
+        with torch.no_grad():
+            for name, value in before.items():
+                self._tensors[name].copy_(value)
+        return max(_relative(mine, theirs) for mine, theirs in zip(now, self._expected, strict=True))
+
+    def _permutation(self, layer: NeuronLayer) -> Tensor:
+        each = layer.neurons // layer.blocks
+        orders = [torch.randperm(each, generator=self._generator) + k * each for k in range(layer.blocks)]
+        return torch.cat(orders)
+
+    def _output(self) -> list[Tensor]:
+        with torch.no_grad():
+            found = outputs(self._model(*self._args, **self._kwargs))
+        return [one.detach().clone() for one in found]
+
+    def _randomize(self) -> None:
+        """Weights from N(0, 1/fan_in), vectors about 1, variances positive: signals stay of order 1 on their way."""
+        with torch.no_grad():
+            for name, tensor in self._tensors.items():
+                if not tensor.is_floating_point():
+                    continue
+                draw = self._normal(tensor)
+                if tensor.ndim > 1:
+                    tensor.copy_(draw / max(1, tensor[0].numel()) ** 0.5)
+                elif name.endswith("running_mean"):
+                    tensor.copy_(draw)
+                elif tensor.ndim == 1 and (isinstance(tensor, nn.Parameter) or name.endswith("running_var")):
+                    tensor.copy_(1 + 0.3 * draw.clamp(-2, 2))
+
+    def _like(self, tensor: Tensor) -> Tensor:
+        return self._normal(tensor) if tensor.is_floating_point() else tensor
+
+    def _normal(self, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=self._generator, dtype=torch.float64).to(like.device)
+
+
+def permute(tensors: Mapping[str, Tensor], layer: NeuronLayer, order: Tensor) -> None:
+    """Permute the neurons of a layer in place: neuron k becomes what neuron ``order[k]`` was."""
+    with torch.no_grad():
+        for part in (*layer.parts, *layer.statistics):
+            tensor = tensors[part.parameter]
+            view = part.view(tensor)
+            view.copy_(part.vectors(tensor)[order.to(tensor.device)].reshape(view.shape))
+
+
+def _touched(layers: Sequence[NeuronLayer]) -> set[str]:
+    return {part.parameter for layer in layers for part in (*layer.parts, *layer.statistics)}
+
+
+def _relative(mine: Any, theirs: Any) -> float:
+    if not mine.is_floating_point():
+        return float((mine != theirs).any())
+    return float((mine - theirs).abs().max() / theirs.abs().max().clamp(min=1e-300)) if theirs.numel() else 0.0
