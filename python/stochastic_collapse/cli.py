@@ -362,6 +362,68 @@ def analyze(
         print_comparison([(name, run, table) for (run, name), table in zip(found, tables, strict=True)])
 
 
+@cli.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="Fraction of the largest norm, and normalized distance, below which neurons go; 0: only exact collapses.",
+)
+@click.option("--step", type=click.IntRange(min=0), metavar="N", help="The checkpoint (default: the last).")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE", help="Compress a file of weights instead of a run."
+)
+@click.option("--model", metavar="NAME", help="With --weights: which built-in network it is (mlp, vgg16, resnet18).")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="With --weights: where to write.")
+@_common
+def compress(
+    runs: tuple[str, ...],
+    tolerance: float,
+    step: int | None,
+    weights: Path | None,
+    model: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Remove a network's vanished neurons and merge its redundant ones.
+
+    RUN is a run directory, or a folder of them. The smaller network is written to compressed/ in the run directory,
+    what it costs and what it still gets right to compression.csv; of a file of weights, beside the file.
+
+    \b
+    Examples:
+        sc compress runs/demo-*
+        sc compress runs/digits-mlp-0e0b1270c3fa --tolerance 0.05 --step 10000
+        sc compress --weights state_100000ba.pt --model vgg16
+    """
+    if bool(runs) == bool(weights) or bool(weights) != bool(model):
+        raise click.UsageError("give either RUN directories, or --weights FILE with --model NAME")
+    if weights is None and out is not None:
+        raise click.UsageError("--out goes with --weights; a run's compressed network lies in its directory")
+    if weights is not None and step is not None:
+        raise click.UsageError("--step goes with a RUN")
+    from . import training
+    from .runs import find_runs
+    from .terminal import print_compression
+
+    done = []
+    if weights is not None and model is not None:
+        result, path = training.compress_weights(weights, model, tolerance, out)
+        done.append((str(weights), path, result))
+    for run in find_runs(runs):
+        result = training.compress_run(run, tolerance, step)
+        at = max(run.checkpoints()) if step is None else step
+        done.append((str(run), run.compressed(at, tolerance), result))
+    if as_json:
+        _print_json({"networks": [{"from": name, "file": str(p), **result.to_json()} for name, p, result in done]})
+    else:
+        for name, path, result in done:
+            print_compression(f"{name}, tolerance {tolerance:g}", result)
+            click.echo(str(path))
+
+
 def _steps(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]

@@ -53,6 +53,21 @@ ATTRACTIVITY = {
     "standard_error": float,
     "verdict": str,
 }
+COMPRESSION = {
+    "step": int,
+    "tolerance": float,
+    "neurons_before": int,
+    "neurons_after": int,
+    "parameters_before": int,
+    "parameters_after": int,
+    "flops_before": int,
+    "flops_after": int,
+    "milliseconds_before": float,
+    "milliseconds_after": float,
+    "accuracy_before": float,
+    "accuracy_after": float,
+    "largest_change": float,
+}
 
 _LOCK_SECONDS = 0.5  # longer than `RunDirectory.is_locked` holds a lock
 _TEMPORARY = ".sc-tmp"  # ends the names of half-written files
@@ -171,6 +186,13 @@ class RunDirectory:
         """What `sc analyze --attractivity` found, with the columns ATTRACTIVITY; empty before the first was written."""
         return self._table("attractivity.csv", ATTRACTIVITY)
 
+    def write_compression(self, table: pd.DataFrame) -> None:
+        self._write_table("compression.csv", table[list(COMPRESSION)])
+
+    def compression(self) -> pd.DataFrame:
+        """What `sc compress` measured, with the columns COMPRESSION; empty before the first was written."""
+        return self._table("compression.csv", COMPRESSION)
+
     # --- checkpoints ---
 
     def checkpoint(self, step: int) -> Path:
@@ -184,6 +206,10 @@ class RunDirectory:
             if (match := re.fullmatch(r"step_(\d+)\.pt", path.name))
         }
         return dict(sorted(found.items()))
+
+    def compressed(self, step: int, tolerance: float) -> Path:
+        """Where the network of a checkpoint lies after `sc compress`."""
+        return self.path / "compressed" / f"step_{step:08d}_tolerance_{tolerance:g}.pt"
 
     # --- one process at a time ---
 

@@ -104,8 +104,9 @@ def _layers(graph: Graph) -> list[NeuronLayer]:
                 outgoing=tuple(outgoing),
                 statistics=tuple(statistics),
                 blocks=math.prod(axis.size for axis in family.context),
-                obstacles=tuple(dict.fromkeys(c for axis in family.own for c in axis.couplings)),
+                couplings=tuple(dict.fromkeys(c for axis in family.own for c in axis.couplings)),
                 shared=shared,
+                axes=family.own,
             )
         )
     place = {name: k for k, name in enumerate(graph.parameters)}
