@@ -8,6 +8,48 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+# An operator, so that tracing meets one normalization instead of what it is computed by.
+_NAME = "stochastic_collapse::weighted_norm"
+torch.library.define(
+    _NAME,
+    "(Tensor x, Tensor? weight, Tensor? bias, Tensor counts, float? eps, int total, int axis, int groups, "
+    "bool centred, bool over_places) -> Tensor",
+)
+
+
+@torch.library.impl(_NAME, "CompositeImplicitAutograd")
+def _weighted_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    counts: Tensor,
+    eps: float | None,
+    total: int,
+    axis: int,
+    groups: int,
+    centred: bool,
+    over_places: bool,
+) -> Tensor:
+    """See `WeightedNorm`."""
+    axis %= x.ndim
+    ones = [1] * (x.ndim - axis - 1)
+    grouped = x.unflatten(axis, (groups, -1))
+    share = (counts.to(x.dtype) / total).view(groups, -1, *ones)
+
+    def average(values: Tensor) -> Tensor:
+        values = (values * share).sum(axis + 1, keepdim=True)
+        places = values.flatten(axis + 1).mean(-1) if over_places else values
+        return places.view(*values.shape[: axis + 1], 1, *ones) if over_places else values
+
+    mean = average(grouped) if centred else torch.zeros_like(share[:, :1])
+    missing = 1 - share.sum(1, keepdim=True)
+    variance = average((grouped - mean).square()) + missing * mean.square()
+    eps = torch.finfo(x.dtype).eps if eps is None else eps
+    x = ((grouped - mean) / (variance + eps).sqrt()).flatten(axis, axis + 1)
+    if weight is not None:
+        x = x * weight.view(-1, *ones)
+    return x if bias is None else x + bias.view(-1, *ones)
+
 
 class WeightedNorm(nn.Module):
     """Layer, root-mean-square or group normalization over channels of which some stand for several.
@@ -17,8 +59,8 @@ class WeightedNorm(nn.Module):
     2016; Zhang & Sennrich 2019; Wu & He 2018).
 
     `weight` and `bias` (channels,) are its scale and shift, either may be None; `axis` is that of the channels in its
-    input; `total` the number of channels there were in each of `groups` groups. Group normalization (`over_places`)
-    averages over all axes behind that of the channels as well.
+    input; `total` the number of channels there were in each of `groups` groups; `eps` None: the rounding error of the
+    input's type. Group normalization (`over_places`) averages over all axes behind that of the channels as well.
     """
 
     counts: Tensor
@@ -29,7 +71,7 @@ class WeightedNorm(nn.Module):
         bias: Tensor | None,
         counts: Tensor,
         *,
-        eps: float,
+        eps: float | None,
         total: int,
         axis: int = -1,
         groups: int = 1,
@@ -40,34 +82,18 @@ class WeightedNorm(nn.Module):
         self.weight = None if weight is None else nn.Parameter(weight.detach().clone())
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
         self.register_buffer("counts", counts.detach().clone())
-        self.eps, self.total, self.axis, self.groups = eps, total, axis, groups
-        self.centred, self.over_places = centred, over_places
+        self.how = {
+            "eps": eps, "total": total, "axis": axis, "groups": groups, "centred": centred, "over_places": over_places
+        }  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        axis = self.axis % x.ndim
-        grouped = x.unflatten(axis, (self.groups, -1))
-        ones = [1] * (x.ndim - axis - 1)
-        share = (self.counts.to(x.dtype) / self.total).view(self.groups, -1, *ones)
-        missing = 1 - share.sum(1, keepdim=True)
-
-        def average(values: Tensor) -> Tensor:
-            values = (values * share).sum(axis + 1, keepdim=True)
-            return (
-                values.flatten(axis + 1).mean(-1).view(*values.shape[: axis + 1], 1, *ones)
-                if self.over_places
-                else values
-            )
-
-        mean = average(grouped) if self.centred else torch.zeros_like(share[:, :1])
-        deviation = grouped - mean
-        variance = average(deviation.square()) + missing * mean.square()
-        x = (deviation / (variance + self.eps).sqrt()).flatten(axis, axis + 1)
-        if self.weight is not None:
-            x = x * self.weight.view(-1, *ones)
-        return x if self.bias is None else x + self.bias.view(-1, *ones)
+        """x (…, channels, …) → the same shape."""
+        operator = torch.ops.stochastic_collapse.weighted_norm
+        normalized: Tensor = operator(x, self.weight, self.bias, self.counts, *self.how.values())
+        return normalized
 
     def extra_repr(self) -> str:
-        return f"{len(self.counts)} of {self.groups * self.total} channels, axis={self.axis}, groups={self.groups}"
+        return f"{len(self.counts)} channels, " + ", ".join(f"{name}={value}" for name, value in self.how.items())
 
 
 class MultiheadAttention(nn.MultiheadAttention):

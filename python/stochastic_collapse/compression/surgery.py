@@ -17,7 +17,7 @@ from ..neurons.axes import Coupling, Extent, axes_of, resized
 from .plan import LayerPlan, as_index
 from .replacements import MultiheadAttention, WeightedNorm
 
-_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, WeightedNorm)
 
 
 class Inoperable(StochasticCollapseError):
@@ -100,7 +100,7 @@ def operate(
             _merge(part, tensors, plan)
         for part in plan.layer.incoming:
             if part.parameter in neurons.graph.findings.norms:
-                count = counts.setdefault(part.parameter, torch.ones_like(tensors[part.parameter]))
+                count = counts.setdefault(part.parameter, _counts(model, part.parameter))
                 _merge(part, {part.parameter: count}, plan)
         for part in (*plan.layer.parts, *plan.layer.statistics):
             view = part.view(alive[part.parameter])
@@ -222,37 +222,39 @@ def _tell_sizes(
                     setattr(module, attribute[1], new)
 
 
+def _counts(model: nn.Module, name: str) -> Tensor:
+    """How many channels each channel of the normalization whose weight is called `name` stands for."""
+    module = model.get_submodule(name.rpartition(".")[0])
+    return module.counts.clone() if isinstance(module, WeightedNorm) else torch.ones_like(model.get_parameter(name))
+
+
 def _weighted(
     model: nn.Module, name: str, counts: Mapping[str, Tensor], alive: Mapping[str, Tensor], example: Tensor | None
 ) -> WeightedNorm:
     """What stands for the normalization whose weight is called `name`, over the channels that stay."""
     path = name.rpartition(".")[0]
     module: Any = model.get_submodule(path)
-    bias = getattr(module, "bias", None)
+    count = counts[name] if name in counts else _counts(model, name)
+
+    def over(channels: Tensor, count: Tensor, how: Mapping[str, Any]) -> WeightedNorm:
+        bias = getattr(module, "bias", None)
+        return WeightedNorm(module.weight[channels], None if bias is None else bias[channels], count[channels], **how)
+
+    if isinstance(module, WeightedNorm):
+        return over(alive[name], count, module.how)
     is_group = isinstance(module, nn.GroupNorm)
-    groups = module.num_groups if is_group else 1
-    count = counts.get(name, torch.ones_like(module.weight))
-    if example is None or not isinstance(module, _NORMS):
-        raise Inoperable(f"{path} is a normalization of an unknown kind")
-
-    def candidate(axis: int, mask: Tensor, counted: Tensor) -> WeightedNorm:
-        return WeightedNorm(
-            module.weight[mask],
-            None if bias is None else bias[mask],
-            counted[mask],
-            eps=module.eps if module.eps is not None else torch.finfo(module.weight.dtype).eps,
-            total=len(mask) // groups,
-            axis=axis,
-            groups=groups,
-            centred=not isinstance(module, nn.RMSNorm),
-            over_places=is_group,
-        )
-
-    everything = torch.ones_like(alive[name])
-    expected = module(example)
+    how = {
+        "eps": module.eps,
+        "groups": module.num_groups if is_group else 1,
+        "total": len(count) // (module.num_groups if is_group else 1),
+        "centred": not isinstance(module, nn.RMSNorm),
+        "over_places": is_group,
+    }
+    # Subclasses may have their channels along another axis: what computes the same is the same.
     for axis in (1,) if is_group else (-1, 1):
-        if example.shape[axis] == len(everything):
-            found = candidate(axis, everything, torch.ones_like(count))(example)
+        if example is not None and example.shape[axis] == len(count):
+            every = torch.ones_like(alive[name])
+            found, expected = over(every, torch.ones_like(count), {**how, "axis": axis})(example), module(example)
             if torch.allclose(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max())):
-                return candidate(axis, alive[name], count)
+                return over(alive[name], count, {**how, "axis": axis})
     raise Inoperable(f"{path} is a normalization of an unknown kind")

@@ -111,10 +111,8 @@ def apply(call: Call, target: Any) -> list[Value]:
     known = RULES.get(call.name) or RULES.get(name)
     if known is None and torch.Tag.pointwise in getattr(target, "tags", ()):
         known = pointwise
-    if known is not batch_norm:
-        for value in values:
-            if value.is_statistic:
-                _fix_all(value.extents, "a buffer goes with it")
+    if known not in (batch_norm, weighted_norm):
+        _fix_all((e for value in values if value.is_statistic for e in value.extents), "a buffer goes with it")
     result = known(call) if known is not None else _unknown(call)
     several = list(result) if call.results is not None else [result]
     if any(value.depends_on_input for value in values):
@@ -493,7 +491,7 @@ def layer_norm(call: Call) -> Result:
     names = {name for vector in vectors for name in vector.parameters or ()}
     for extent in over:
         couple(extent, call.coupling())
-    if len(over) == 1 and call.name == "layer_norm":
+    if len(over) == 1:
         call.findings.norms |= dict.fromkeys(names, over[0])
     call.findings.tensors.append(tuple(x.extents[: -len(shape)]))
     return x.extents
@@ -501,21 +499,36 @@ def layer_norm(call: Call) -> Result:
 
 @rule("group_norm")
 def group_norm(call: Call) -> Result:
-    x, groups = call.args[0], call.args[1]
-    channels = x.extents[1]
-    vectors = call.values()[1:]
+    x = call.args[0]
+    _fix_all(x.extents[2:], "it is an axis of places, whose order matters")
+    return _normalized_in_groups(call, 1, call.args[1])
+
+
+@rule("weighted_norm")
+def weighted_norm(call: Call) -> Result:
+    """Our own, of compressed networks (`compression.replacements`): its counts go with the channels."""
+    axis, groups, over_places = _axis(call, 6, len(call.shape)), call.args[7], call.args[9]
+    if over_places:
+        _fix_all(call.args[0].extents[axis + 1 :], "it is an axis of places, whose order matters")
+    call.findings.statistics |= call.args[3].parameters or set()
+    return _normalized_in_groups(call, axis, groups)
+
+
+def _normalized_in_groups(call: Call, axis: int, groups: int) -> Result:
+    """Normalization of a tensor, the first argument, over each of `groups` of channels along `axis`."""
+    x, *vectors = call.values()
+    channels = x.extents[axis]
+    names = {name for vector in vectors for name in vector.parameters or ()}
     for vector in vectors:
         unify(channels, vector.extents[0])
-    if groups < size(channels):
-        group, inside = _channels([channels], groups) if groups > 1 else ((), channels)
-        couple(inside, call.coupling())
-        names = {name for vector in vectors for name in vector.parameters or ()}
-        call.findings.norms |= dict.fromkeys(names, inside)
-        call.findings.groups |= dict.fromkeys(names, group)
-        call.findings.tensors.append((x.extents[0], group))
-    else:
-        call.findings.groups |= {name: channels for vector in vectors for name in vector.parameters or ()}
-    _fix_all(x.extents[2:], "it is an axis of places, whose order matters")
+    if groups == size(channels):
+        call.findings.groups |= dict.fromkeys(names, channels)
+        return x.extents
+    group, inside = _channels([channels], groups) if groups > 1 else ((), channels)
+    couple(inside, call.coupling())
+    call.findings.norms |= dict.fromkeys(names, inside)
+    call.findings.groups |= dict.fromkeys(names, group)
+    call.findings.tensors.append((*x.extents[:axis], group))
     return x.extents
 
 
