@@ -81,10 +81,12 @@ def regenerate(
     _check("executor", executor, EXECUTORS)
     for name in only:
         _check("figure", name, tuple(PAPER))
-    if runs is not None and runs.exists() and not runs.is_dir():
-        raise InputError(f"{runs}: no folder of runs")
+    for folder, purpose in ((runs, "of runs"), (out, "to draw into")):
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: no folder {purpose}")
     with _root(runs):
         out = out or runs_root() / "figures"
+        out.mkdir(parents=True, exist_ok=True)  # where that fails, before hours of computing
         page = out / "index.html"
         records = []
         for name in (name for name in PAPER if not only or name in only):

@@ -18,7 +18,7 @@ from stochastic_collapse.theory import quartic_well_density, quartic_well_thresh
 from stochastic_collapse.toys import ToyRun
 
 from . import style
-from .messages import Message, half_way
+from .messages import Message, half_way, percent
 from .needs import Toy
 
 TITLE = "Figure 1: a quartic well collapses where its noise is strong"
@@ -93,7 +93,7 @@ def message(results: Results) -> list[Message]:
     return [
         Message(
             "Below 0.9 √(2μ) at most 5 % of the trajectories collapse, above 1.15 √(2μ) at least 95 %.",
-            f"at most {below:.1%}, at least {above:.1%}",
+            f"at most {percent(below)}, at least {percent(above)}",
             bool(below <= 0.05 and above >= 0.95),
         ),
         Message(

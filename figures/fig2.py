@@ -19,7 +19,7 @@ from stochastic_collapse.theory import single_neuron_threshold
 from stochastic_collapse.toys import ACTIVATIONS, ToyRun
 
 from . import style
-from .messages import Message, half_way
+from .messages import Message, half_way, percent
 from .needs import Toy
 
 TITLE = "Figure 2: a single neuron collapses to the origin where its noise is strong"
@@ -112,7 +112,7 @@ def message(results: Results) -> list[Message]:
         Message(
             "Below 0.75 Σxy/Σx² at most 10 % of the trajectories end near the origin, above 1.25 Σxy/Σx² at "
             "least 90 %.",
-            f"at most {below:.1%}, at least {above:.1%}",
+            f"at most {percent(below)}, at least {percent(above)}",
             bool(below <= 0.1 and above >= 0.9),
         ),
         Message(

@@ -23,7 +23,7 @@ from stochastic_collapse.errors import InputError
 from stochastic_collapse.runs import RunDirectory, labelled
 
 from . import style
-from .messages import Message
+from .messages import Message, percent
 from .needs import Training
 
 TITLE = "Figure 3: neurons fall into groups of equal incoming and equal outgoing weights"
@@ -140,7 +140,8 @@ def message(results: Sequence[Network]) -> list[Message]:
             Message(
                 "Of the pairs of neurons whose incoming weights are equal (distance below 0.1), at least 80 % "
                 "have equal outgoing ones, of the others at most 1 %.",
-                f"{network.title}: {of_alike:.0%} of {alike.sum()} pairs, {of_others:.2%} of {(~alike).sum():,}",
+                f"{network.title}: {percent(of_alike, 0)} of {alike.sum()} pairs, "
+                f"{percent(of_others, 2)} of {(~alike).sum():,}",
                 bool(alike.any() and of_alike >= 0.8 and of_others <= 0.01),
             )
         )

@@ -23,7 +23,7 @@ from stochastic_collapse.runs import METRICS
 from stochastic_collapse.sweeps import SweptRun
 
 from . import style
-from .messages import Message
+from .messages import Message, percent
 from .needs import Sweep
 from .sources import by_network
 
@@ -145,8 +145,8 @@ def _messages(network: Network) -> list[Message]:
         Message(
             "The test accuracy after the last drop is higher than after the first, by at least two standard errors of "
             "the replicates' differences.",
-            f"{network.name}: {_percent(runs[last].mean())} against {_percent(runs[first].mean())}, "
-            f"{_percent(gain, error)} more",
+            f"{network.name}: {percent(runs[last].mean(), 2)} against {percent(runs[first].mean(), 2)}, "
+            f"{_gain(gain, error)} more",
             bool(gain >= 2 * error),
         ),
     ]
@@ -158,7 +158,7 @@ def _messages(network: Network) -> list[Message]:
             Message(
                 f"A control that is dropped at {style.thousands(drop)} and trained as long in all is as good, "
                 "to within two standard errors: the order is no evidence that the collapse is the cause.",
-                f"{network.name}: {_percent(control.mean())}; after the last drop {_percent(gain, error)} more; "
+                f"{network.name}: {percent(control.mean(), 2)}; after the last drop {_gain(gain, error)} more; "
                 f"independent at the control's drop {fraction[at == drop].mean():.2f}",
                 bool(gain <= 2 * error),
             )
@@ -166,8 +166,8 @@ def _messages(network: Network) -> list[Message]:
     return said
 
 
-def _percent(value: float, error: float | None = None) -> str:
-    return f"{100 * value:.2f}" + (f" ± {100 * error:.2f}" if error is not None else "") + " %"
+def _gain(gain: float, error: float) -> str:
+    return f"{100 * gain:.2f} ± {percent(error, 2)}"
 
 
 def _difference(one: pd.Series[float], other: pd.Series[float]) -> tuple[float, float]:

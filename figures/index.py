@@ -81,6 +81,8 @@ footer {
   h1 { font-size: 1.6rem; }
   section { margin-top: 3rem; }
   .picture { margin-inline: -1rem; padding: .75rem 1rem; border-inline: 0; border-radius: 0; }
+}
+@media (max-width: 37rem) {
   .wide img { min-width: 36rem; }
   .wide + .hint { display: block; }
 }

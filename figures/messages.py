@@ -16,6 +16,11 @@ class Message(NamedTuple):
     holds: bool
 
 
+def percent(value: float, decimals: int = 1) -> str:
+    """A fraction as a number of per cent, such as 0.5 %."""
+    return f"{100 * value:.{decimals}f} %"
+
+
 def half_way(x: np.ndarray, fraction: np.ndarray) -> float:
     """Where `fraction` first exceeds 1/2, between the points `x` on a straight line; NaN where it never does."""
     above = int(np.argmax(fraction > 0.5))
