@@ -128,9 +128,7 @@ def _figure(name: str, size: str, out: Path, means: Means) -> Record:
     record = Record(name, module.TITLE, size, module.CAPTION, module.DIFFERENCES[size])
     try:
         for need in needs:
-            if not need.is_finished():
-                means.report(f"figure {name}: {need.command}")
-                record.problems += need.make(means)
+            record.problems += _make(name, need, means)
         began = time.perf_counter()
         results = module.load(sources.find(name, {size: needs}, (), means.report))
         record.messages += module.message(results)
@@ -143,10 +141,23 @@ def _figure(name: str, size: str, out: Path, means: Means) -> Record:
     except Interrupted:
         raise
     except StochasticCollapseError as error:
-        record.problems += str(error).splitlines()
+        record.problems += [line for line in str(error).splitlines() if line not in record.problems]
     except Exception as error:  # a mistake of ours, which must not cost the other figures
         record.problems.append(f"{type(error).__name__}: {' '.join(str(error).split())}")
     return record
+
+
+def _make(figure: str, need: Need, means: Means) -> list[str]:
+    """Make what is missing; what failed, a line each. A figure may be drawn from what did not."""
+    try:
+        if need.is_finished():
+            return []
+        means.report(f"figure {figure}: {need.command}")
+        return need.make(means)
+    except Interrupted:
+        raise
+    except StochasticCollapseError as error:
+        return str(error).splitlines()
 
 
 def _source(need: Need) -> Source:

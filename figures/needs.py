@@ -104,7 +104,7 @@ class Training:
         return []
 
     def account(self) -> Account:
-        return _account([self.directory])
+        return _account([self.directory] if self.is_finished() else [])
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,8 @@ class Sweep:
         return [f"{title}: {error}" for title, error in result.failures.items()]
 
     def account(self) -> Account:
-        return _account([run.directory for run in self.directory.runs() if run.is_finished])
+        runs = self.directory.runs() if self.directory.exists else []
+        return _account([run.directory for run in runs if run.is_finished])
 
 
 @dataclass(frozen=True)

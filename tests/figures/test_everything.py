@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stochastic_collapse.figures import PAPER, fig2, fig5
+from stochastic_collapse.figures import PAPER, fig2, fig5, needs
 from stochastic_collapse.figures.everything import regenerate
 from stochastic_collapse.figures.needs import SIZES, Means, Need, Sweep, Toy, Training
 from stochastic_collapse.figures.records import read_records
@@ -200,12 +200,43 @@ def test_a_run_that_fails_is_named_and_the_others_are_drawn(small: Path, capsys:
     assert "diverged" in out
 
 
+def test_needs_fail_one_by_one(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_executor = needs.make_executor
+
+    def make(name: str, plan: Any, **options: Any) -> Any:
+        if plan.name == "learning-rate-quick":
+            raise InputError("no room here")
+        return make_executor(name, plan, **options)
+
+    monkeypatch.setattr(needs, "make_executor", make)
+    assert run(["figures", "--all", "--only", "fig4"]) == 1
+    out, _ = capsys.readouterr()
+    assert "fig4.png" in out
+    assert "failed: fig4: no room here" in out
+    (record,) = read_records(small / "runs/figures", ["fig4"])
+    assert [source.runs for source in record.sources] == [0, 2]
+    page = (small / "runs/figures/index.html").read_text()
+    assert "no room here" in page
+    assert "0 runs, 0.0 s" in page
+
+
 def test_an_engine_that_cannot_do_a_problem_is_for_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["figures", "--all", "--only", "two-neurons,fig2", "--engine", "julia"]) == 1
     out, err = capsys.readouterr()
     assert "engine julia cannot do the problem two-neurons: left to torch" in err
     assert "two-neurons.png" in out
     assert "failed: fig2: engine julia: " in out
+
+
+def test_the_executor_is_the_sweeps(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def make(name: str, *_: object, **__: object) -> None:
+        raise InputError(f"no {name} here")
+
+    monkeypatch.setattr(needs, "make_executor", make)
+    assert run(["figures", "--all", "--only", "fig6", "--executor", "ray"]) == 1
+    assert "failed: fig6: no ray here" in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -261,7 +292,7 @@ def test_runs_root_is_given_back(monkeypatch: pytest.MonkeyPatch, small: Path) -
 def test_the_script_is_interrupted_and_goes_on(small: Path, environment: dict[str, str]) -> None:
     path = small / "configs/digits/mlp_gelu.yaml"
     path.write_text(
-        MLP.replace("max_steps: 40", "max_steps: 6000").replace("checkpoint_every: 20", "checkpoint_every: 0")
+        MLP.replace("max_steps: 40", "max_steps: 3000").replace("checkpoint_every: 20", "checkpoint_every: 0")
     )
     command = [sys.executable, str(CHECKOUT / "figures/regenerate.py"), "--only", "fig3,fig2", "--out", "drawn"]
     command += ["--engine", "torch"]
@@ -304,9 +335,9 @@ def test_every_figure_has_both_sizes_and_their_files(monkeypatch: pytest.MonkeyP
     for module in PAPER.values():
         assert tuple(module.NEEDS) == SIZES
         assert set(module.DIFFERENCES) == set(SIZES)
-        for needs in module.NEEDS.values():
-            assert len({type(need) for need in needs}) == 1
-            for need in needs:
+        for of_size in module.NEEDS.values():
+            assert len({type(need) for need in of_size}) == 1
+            for need in of_size:
                 assert all(find_config(file).is_file() for file in need.settings())
                 assert need.settings()[0] in need.command
 
