@@ -74,7 +74,8 @@ def regenerate(
     `runs` is a runs root in place of $SC_RUNS: runs that are finished there are used, others are made there. `out` is
     where pictures, records and ``index.html`` go, default ``figures`` in the runs root. `engine` is for the toy runs,
     `executor` for the sweeps. A figure that fails does not stop the others: its record has `problems`. Ctrl-C and
-    SIGTERM raise `Interrupted`, and the same call continues. Raises `InputError` for a name or size that is not there.
+    SIGTERM raise `Interrupted`, between runs `KeyboardInterrupt`, and the same call continues. Raises `InputError` for
+    a name or size that is not there.
     """
     _check("size", size, SIZES)
     _check("engine", engine, ("auto", *ENGINES))

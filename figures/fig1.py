@@ -19,7 +19,7 @@ from stochastic_collapse.toys import ToyRun
 
 from . import style
 from .messages import Message, half_way, percent
-from .needs import Toy
+from .needs import SIZES, Toy
 
 TITLE = "Figure 1: a quartic well collapses where its noise is strong"
 CAPTION = (
@@ -29,12 +29,11 @@ CAPTION = (
     "with binomial intervals of 95 %. Dashed: ζ = √(2μ), from which on the origin attracts."
 )
 DIFFERENCES = dict.fromkeys(
-    ("paper", "quick"),
+    SIZES,
     "None in the settings, which are the published ones in both sizes; the random numbers are others.",
 )
 
-_RUNS = (Toy("quartic-well", "configs/toys/fig1.yaml"),)
-NEEDS = {"paper": _RUNS, "quick": _RUNS}
+NEEDS = dict.fromkeys(SIZES, (Toy("quartic-well", "configs/toys/fig1.yaml"),))
 
 Array = np.ndarray
 

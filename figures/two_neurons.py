@@ -15,7 +15,7 @@ from stochastic_collapse.toys import ToyRun
 
 from . import style
 from .messages import Message
-from .needs import Toy
+from .needs import SIZES, Toy
 
 TITLE = "Two neurons become copies of one another under label noise"
 CAPTION = (
@@ -25,13 +25,11 @@ CAPTION = (
     "and range of the seeds."
 )
 DIFFERENCES = dict.fromkeys(
-    ("paper", "quick"),
+    SIZES,
     "None in the settings, which are the published ones in both sizes. The eight points are others, chosen so that the "
     "neurons merge: with points of the seeds 0 to 23 they do at every setting with noise for about a third.",
 )
-
-_RUNS = (Toy("two-neurons", "configs/toys/two_neurons.yaml"),)
-NEEDS = {"paper": _RUNS, "quick": _RUNS}
+NEEDS = dict.fromkeys(SIZES, (Toy("two-neurons", "configs/toys/two_neurons.yaml"),))
 
 Array = np.ndarray
 
