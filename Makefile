@@ -7,7 +7,7 @@ RUNS := $(or $(SC_RUNS),runs)
 # The toy simulations' Julia: yours, or the private one that `make julia` puts here.
 WITH_JULIA := SC_JULIA="$(or $(SC_JULIA),$(shell command -v julia),$(CURDIR)/.cache/julia/bin/julia)"
 
-.PHONY: setup julia demo check test bench clean
+.PHONY: setup julia demo figures check test bench clean
 
 setup: $(VENV)/ready
 
@@ -32,6 +32,11 @@ demo: julia
 	$(SC) figures collapse $(RUNS)/demo-*
 	$(WITH_JULIA) $(SC) simulate-toy single-neuron -f configs/toys/fig2_quick.yaml
 	$(SC) figures fig2
+
+# All figures of the paper in small, minutes on 2 cores, and a page about them: figures/out/index.html. What is finished
+# is not made again. SIZE=paper needs GPUs.
+figures: julia
+	$(WITH_JULIA) $(VENV)/bin/python figures/regenerate.py --size $(or $(SIZE),quick)
 
 check: setup
 	$(VENV)/bin/ruff check .
