@@ -148,7 +148,7 @@ def randomize(model: nn.Module, seed: int) -> None:
 
 
 def plant(model: nn.Module, images: Tensor, duplicates: int, vanished: int, seed: int) -> Mapping[str, int]:
-    """Make in each layer `duplicates` neurons of a block copies of another, and `vanished` zero, as far as there is room.
+    """Make in each layer `duplicates` neurons of a block copies of another, and `vanished` zero, where there is room.
 
     Returns how many neurons stay independent in each layer.
     """
