@@ -107,7 +107,7 @@ def attractivity(
     """
     _check(lr, batch_size, momentum, weight_decay, steps)
     examples = Examples(model, inputs, [targets] if isinstance(targets, Tensor) else targets, loss)
-    places = list(_places(examples, trace(model, inputs[:2]).layers if layers is None else layers, neurons, pairs))
+    places = list(_places(examples, trace(examples.model, examples.inputs).layers if layers is None else layers, neurons, pairs))
     noise = lr / (1 - momentum) / batch_size
     rows: list[dict[str, Any]] = []
     for done, (place, distance) in enumerate(places, start=1):

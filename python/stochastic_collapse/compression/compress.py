@@ -19,11 +19,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..errors import InputError, StochasticCollapseError
 from ..neurons import ExampleInput, Neurons, Skipped, trace
-from ..neurons.graph import arguments, evaluating, outputs, without_fast_path
+from ..neurons.graph import arguments, evaluating, few_examples, outputs, without_fast_path
 from .plan import LayerPlan, plan_layer
 from .surgery import Attribute, Inoperable, ambiguities, operable, operate, project, tensors_of
 
 _TIMES, _WARM_UP = 11, 2  # calls whose median is the latency, and those before them
+_ENOUGH = 3.0  # seconds after which fewer calls will do
 _TOLERANCE = 1e-6  # of the largest output, in double precision, between the small network and the projected one
 
 _GUESSES = 33  # at what the sizes that modules know mean, where several have the same value
@@ -112,7 +113,8 @@ def compress(
     """
     if not 0 <= tolerance <= 1:
         raise InputError(f"tolerance: expected a number from 0 to 1, found {tolerance:g}")
-    neurons = trace(model, example_input)
+    few = few_examples(model, example_input)
+    neurons = trace(model, few)
     tensors = {name: tensor.detach() for name, tensor in tensors_of(model).items()}
     skipped: list[Skipped] = []
     plans: list[LayerPlan] = []
@@ -127,7 +129,7 @@ def compress(
             what = ", ".join(layer.shared)
             skipped.append(Skipped(layer.name, f"its redundant neurons stay: {what} makes them and reads them"))
         plans += [possible] if not possible.kept.all() else []
-    surgeon = _Surgeon(model, example_input, neurons)
+    surgeon = _Surgeon(model, few, neurons)
     small, done, failed = surgeon.best(plans)
     skipped += failed
     args, kwargs = arguments(example_input)
@@ -272,7 +274,10 @@ def _sizes(
             model(*args, **kwargs)
         flops.append(counter.get_total_flops())
     # In turn, so that what else the machine does falls on all alike.
-    for _ in range(_WARM_UP + _TIMES):
+    started = time.perf_counter()
+    for turn in range(_WARM_UP + _TIMES):
+        if turn > _WARM_UP and time.perf_counter() - started > _ENOUGH:
+            break
         for model, of_model in zip(models, times, strict=True):
             with torch.no_grad(), evaluating(model):
                 of_model.append(_milliseconds(model, args, kwargs))

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from .axes import Axis, Extent, Sum, axes_of, resolve
-from .graph import ExampleInput, Graph, trace_graph
+from .graph import ExampleInput, Graph, few_examples, trace_graph
 from .layers import Narrow, NeuronLayer, Part, Split
 from .symmetry import asymmetric
 
@@ -57,10 +57,11 @@ def trace(model: nn.Module, example_input: ExampleInput) -> Neurons:
 
     Every layer is then checked: its neurons are permuted in a copy of the network with random weights, whose output on
     random inputs must not change. What fails, and every parameter that is in no layer, is in `skipped` with the reason.
-    The model is left as it is.
+    The model is left as it is. A layer of one neuron is not found: there is nothing to permute.
 
     Raises `InputError` where the network cannot be traced with this example; see `graph.trace_graph`.
     """
+    example_input = few_examples(model, example_input)
     graph = trace_graph(model, example_input)
     layers = _layers(graph)
     failed = asymmetric(model, example_input, layers)
