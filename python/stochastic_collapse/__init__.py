@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .collapse import attractivity, measure_collapse
     from .config import TrainConfig, load_config
+    from .monitor import CollapseMonitor
     from .toys import ToyConfig, ToyRun, load_toy, load_toys, simulate_toy
     from .training import TrainResult, finetune, train, train_replicates
 
@@ -30,6 +31,7 @@ _HOME = {
     "TrainResult": "training",
     "measure_collapse": "collapse",
     "attractivity": "collapse",
+    "CollapseMonitor": "monitor",
     "ToyConfig": "toys",
     "ToyRun": "toys",
     "load_toy": "toys",
@@ -37,6 +39,7 @@ _HOME = {
     "simulate_toy": "toys",
 }
 __all__ = [
+    "CollapseMonitor",
     "ToyConfig",
     "ToyRun",
     "TrainConfig",
