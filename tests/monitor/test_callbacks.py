@@ -20,7 +20,12 @@ from stochastic_collapse.runs import RunDirectory
 
 from .conftest import make_network
 
-pytestmark = pytest.mark.filterwarnings("default")  # these packages' own
+pytestmark = [
+    pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated"),  # Lightning's
+    # Its advice on machines with more cores, or with a GPU.
+    pytest.mark.filterwarnings(r"ignore:The '.*' does not have many workers"),
+    pytest.mark.filterwarnings("ignore:GPU available but not used"),
+]
 
 
 def at(table: pd.DataFrame, step: int) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from stochastic_collapse import CollapseMonitor, measure_collapse
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.runs import COLLAPSE, RunDirectory
 
-from .conftest import make_network, make_step
+from .conftest import linear, make_network, make_step
 
 
 def measured(model: nn.Module, example: Tensor, step: int) -> pd.DataFrame:
@@ -46,9 +46,9 @@ class Recorder:
 
 def test_rows_are_those_of_measure_collapse(network: nn.Sequential, example: Tensor, tmp_path: Path) -> None:
     with torch.no_grad():  # some neurons collapsed: a vanished one, two copies
-        network[0].weight[3], network[0].bias[3], network[3].weight[:, 3] = 0, 0, 0
-        network[0].weight[5], network[0].bias[5] = network[0].weight[4], network[0].bias[4]
-        network[3].weight[:, 5] = network[3].weight[:, 4]
+        into, out = linear(network, "0"), linear(network, "3")
+        into.weight[3], into.bias[3], out.weight[:, 3] = 0, 0, 0
+        into.weight[5], into.bias[5], out.weight[:, 5] = into.weight[4], into.bias[4], out.weight[:, 4]
     step, sink = make_step(network), Recorder()
     expected = [measured(network, example, 0)]
     with CollapseMonitor(network, example, every=4, out=tmp_path, log=sink) as monitor:
@@ -120,7 +120,7 @@ def test_the_state_measured_is_that_of_its_step(network: nn.Sequential, example:
     expected = measured(network, example, 1)
     monitor.step()
     with torch.no_grad():
-        network[0].weight.zero_()
+        linear(network, "0").weight.zero_()
     held.set()
     same(monitor.table(), [expected])
 
@@ -199,9 +199,9 @@ def test_beginning_again_replaces_the_table(network: nn.Sequential, example: Ten
 def test_a_measurement_at_the_start_is_made_anew(network: nn.Sequential, example: Tensor, tmp_path: Path) -> None:
     CollapseMonitor(network, example, out=tmp_path).close()
     with torch.no_grad():
-        network[0].weight[1:] = 0
-        network[0].bias[1:] = 0
-        network[3].weight[:, 1:] = 0
+        linear(network, "0").weight[1:] = 0
+        linear(network, "0").bias[1:] = 0
+        linear(network, "3").weight[:, 1:] = 0
     CollapseMonitor(network, example, out=tmp_path).close()
     same(RunDirectory(tmp_path).collapse(), [measured(network, example, 0)])
 
@@ -238,7 +238,6 @@ def test_a_model_compiled_in_place(network: nn.Sequential, example: Tensor) -> N
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="PyTorch is built without torch.distributed")
-@pytest.mark.filterwarnings("default")  # torch.distributed's own
 def test_distributed_data_parallel(network: nn.Sequential, example: Tensor, tmp_path: Path) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
@@ -258,7 +257,7 @@ def test_parameters_are_found_by_name(network: nn.Sequential, example: Tensor) -
     monitor = CollapseMonitor(network, example, every=1)
     network.load_state_dict(make_network().double().state_dict(), assign=True)
     with torch.no_grad():
-        network[0].weight.mul_(2)
+        linear(network, "0").weight.mul_(2)
     monitor.step()
     table = monitor.table()
     same(table[table["step"] == 1].reset_index(drop=True), [measure_collapse(network, example.double()).assign(step=1)])
@@ -272,7 +271,7 @@ def test_weights_that_are_not_finite_stop_nothing(network: nn.Sequential, exampl
     sink = Recorder()
     monitor = CollapseMonitor(network, example, every=1, out=tmp_path, log=[sink])
     with torch.no_grad():
-        network[5].weight[0, 0] = math.nan  # of layer 3 only: an outgoing weight
+        linear(network, "5").weight[0, 0] = math.nan  # of layer 3 only: an outgoing weight
     monitor.step()
     with pytest.warns(RuntimeWarning, match=r"step 1: weights of 3 hold NaN or infinite values and are not measured"):
         monitor.table()

@@ -57,7 +57,7 @@ def test_tensorboard(network: nn.Module, example: Tensor, tmp_path: Path, own_wr
     if own_writer:
         from torch.utils.tensorboard import SummaryWriter
 
-        with SummaryWriter(tmp_path) as writer:  # type: ignore[no-untyped-call]
+        with SummaryWriter(tmp_path) as writer:
             expected = train(network, example, TensorBoard(writer))
     else:
         sink = TensorBoard(tmp_path)

@@ -22,7 +22,7 @@ except ImportError:
     ) from None
 
 
-class CollapseCallback(TrainerCallback):
+class CollapseCallback(TrainerCallback):  # type: ignore[misc]  # of no type here: see pyproject.toml
     """``Trainer(…, callbacks=[CollapseCallback(example_input, every=500, out="results")])``
 
     A `CollapseMonitor` of the Trainer's network and step, in the main process; a training that is resumed continues
