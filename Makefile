@@ -52,6 +52,7 @@ bench: julia
 	$(VENV)/bin/python benchmarks/training.py
 	$(VENV)/bin/python benchmarks/replicates.py
 	$(VENV)/bin/python benchmarks/analysis.py
+	$(VENV)/bin/python benchmarks/monitor.py
 	$(WITH_JULIA) $(VENV)/bin/python benchmarks/toys.py
 
 clean:

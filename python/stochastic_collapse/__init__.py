@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .collapse import attractivity, measure_collapse
     from .compression import Compression, compress
     from .config import TrainConfig, load_config
+    from .monitor import CollapseMonitor
     from .toys import ToyConfig, ToyRun, load_toy, load_toys, simulate_toy
     from .training import TrainResult, finetune, load_compressed, train, train_replicates
 
@@ -34,6 +35,7 @@ _HOME = {
     "Compression": "compression",
     "compress": "compression",
     "load_compressed": "training",
+    "CollapseMonitor": "monitor",
     "ToyConfig": "toys",
     "ToyRun": "toys",
     "load_toy": "toys",
@@ -41,6 +43,7 @@ _HOME = {
     "simulate_toy": "toys",
 }
 __all__ = [
+    "CollapseMonitor",
     "Compression",
     "ToyConfig",
     "ToyRun",

@@ -9,11 +9,13 @@ Every file appears atomically: it is written beside its place, flushed to disk, 
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -99,6 +101,13 @@ def write_atomically(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def csv_line(values: Iterable[object]) -> str:
+    """A row of a table as its line in the file, as pandas writes it too."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue()
+
+
 def remove_left_overs(*folders: Path) -> None:
     """Remove the half-written files that a killed process left in `folders`."""
     for folder in folders:
@@ -174,6 +183,10 @@ class RunDirectory:
 
     def write_collapse(self, table: pd.DataFrame) -> None:
         self._write_table("collapse.csv", table[list(COLLAPSE)])
+
+    def write_collapse_lines(self, lines: Iterable[str]) -> None:
+        """The same from rows that are text already, each by `csv_line`."""
+        self._write_text("collapse.csv", csv_line(COLLAPSE) + "".join(lines))
 
     def collapse(self) -> pd.DataFrame:
         """One row per measured step and layer, with the columns COLLAPSE; empty before the first was written."""

@@ -11,12 +11,20 @@ _ROWS = 64
 
 
 def gram(*blocks: Tensor) -> Tensor:
+    """`inner_products`, checked: raises `InputError` too where the weights hold NaN or infinite values."""
+    g = inner_products(*blocks)
+    if not is_finite(g):
+        raise InputError("these weights hold NaN or infinite values, so their collapse cannot be measured")
+    return g
+
+
+def inner_products(*blocks: Tensor) -> Tensor:
     """(n, n) matrix of the inner products of the rows of W, in float64 on the device where W lies.
 
     W (n, d) is given whole, or as blocks of its columns, each (n, d_k). Double precision, because effective rank takes
     square roots of its eigenvalues: in single precision a layer of rank one would seem to have hundreds of small
-    singular values. Only what is on and below the diagonal is computed. Raises `InputError` unless the blocks have two
-    dimensions, the same number of rows, at least one, and finite values.
+    singular values. Only what is on and below the diagonal is computed. Does not wait for the device. Raises
+    `InputError` unless the blocks have two dimensions and the same number of rows, at least one.
     """
     n = blocks[0].shape[0]
     for block in blocks:
@@ -26,11 +34,13 @@ def gram(*blocks: Tensor) -> Tensor:
             )
     g = blocks[0].new_zeros(n, n, dtype=torch.float64)
     for block in blocks:
-        w = block.detach().to(torch.float64)
+        w = block.detach().to(g)  # the parts of a layer may lie on several devices
         for start in range(0, n, _ROWS):
             stop = min(start + _ROWS, n)
             g[start:stop, :stop].addmm_(w[start:stop], w[:stop].T)
-    g = g.tril() + g.tril(-1).T
-    if not torch.isfinite(g.diagonal()).all():
-        raise InputError("these weights hold NaN or infinite values, so their collapse cannot be measured")
-    return g
+    return g.tril() + g.tril(-1).T
+
+
+def is_finite(g: Tensor) -> bool:
+    """Whether the weights behind a Gram matrix (n, n) are finite: whether all rows have a finite length."""
+    return bool(torch.isfinite(g.diagonal()).all())
