@@ -1,7 +1,7 @@
 """Run directories: the only code that knows paths and file names in a run (DESIGN §3).
 
     runs/<name>-<hash12>/replicate_<k>/
-        config.yaml  metrics.csv  collapse.csv  status.json  checkpoints/step_00020000.pt
+        config.yaml  metrics.csv  collapse.csv  compression.csv  status.json  checkpoints/step_00020000.pt
 
 Every file appears atomically: it is written beside its place, flushed to disk, and renamed.
 """
@@ -52,6 +52,21 @@ ATTRACTIVITY = {
     "alpha": float,
     "standard_error": float,
     "verdict": str,
+}
+COMPRESSION = {
+    "step": int,
+    "tolerance": float,
+    "neurons_before": int,
+    "neurons_after": int,
+    "parameters_before": int,
+    "parameters_after": int,
+    "flops_before": int,
+    "flops_after": int,
+    "milliseconds_before": float,
+    "milliseconds_after": float,
+    "accuracy_before": float,
+    "accuracy_after": float,
+    "largest_change": float,
 }
 
 _LOCK_SECONDS = 0.5  # longer than `RunDirectory.is_locked` holds a lock
@@ -170,6 +185,16 @@ class RunDirectory:
     def attractivity(self) -> pd.DataFrame:
         """What `sc analyze --attractivity` found, with the columns ATTRACTIVITY; empty before the first was written."""
         return self._table("attractivity.csv", ATTRACTIVITY)
+
+    def write_compression(self, table: pd.DataFrame) -> None:
+        self._write_table("compression.csv", table[list(COMPRESSION)])
+
+    def compression(self) -> pd.DataFrame:
+        """What `sc compress` found, a row per checkpoint and tolerance, with the columns COMPRESSION; empty before.
+
+        Accuracies are between 0 and 1; `largest_change` is the largest absolute change of a logit.
+        """
+        return self._table("compression.csv", COMPRESSION)
 
     # --- checkpoints ---
 
