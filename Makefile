@@ -7,7 +7,7 @@ RUNS := $(or $(SC_RUNS),runs)
 # The toy simulations' Julia: yours, or the private one that `make julia` puts here.
 WITH_JULIA := SC_JULIA="$(or $(SC_JULIA),$(shell command -v julia),$(CURDIR)/.cache/julia/bin/julia)"
 
-.PHONY: setup julia demo check test bench clean
+.PHONY: setup julia demo figures check test bench clean
 
 setup: $(VENV)/ready
 
@@ -23,15 +23,22 @@ $(VENV)/ready: pyproject.toml constraints.txt
 julia: setup
 	@$(VENV)/bin/python tools/get_julia.py || echo "make: no Julia here; going on without it" >&2
 
-# Two networks on real data at a small and a large learning rate: a table and a picture of their collapse. Then Figure 2
+# Two networks on real data at a small and a large learning rate: a table, a picture
+# and a page about their collapse, and what compressing them costs. Then Figure 2
 # in small: one neuron whose collapse theory predicts.
 demo: julia
 	$(SC) train -f configs/digits/mlp_gelu.yaml name=demo optimizer.lr=0.01
 	$(SC) train -f configs/digits/mlp_gelu.yaml name=demo optimizer.lr=0.1
 	$(SC) analyze $(RUNS)/demo-*
 	$(SC) figures collapse $(RUNS)/demo-*
+	$(SC) report $(RUNS)/demo-*
 	$(WITH_JULIA) $(SC) simulate-toy single-neuron -f configs/toys/fig2_quick.yaml
 	$(SC) figures fig2
+
+# All figures of the paper in small, minutes on 2 cores, and a page about them: figures/out/index.html. What is finished
+# is not made again. SIZE=paper needs GPUs.
+figures: julia
+	$(WITH_JULIA) $(VENV)/bin/python figures/regenerate.py --size $(or $(SIZE),quick)
 
 check: setup
 	$(VENV)/bin/ruff check .

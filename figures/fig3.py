@@ -23,11 +23,25 @@ from stochastic_collapse.errors import InputError
 from stochastic_collapse.runs import RunDirectory, labelled
 
 from . import style
+from .messages import Message, percent
+from .needs import Training
 
-CONFIGS = (
-    ("configs/cifar10/vgg16_gelu.yaml", "configs/cifar100/resnet18_gelu.yaml"),
-    ("configs/digits/mlp_gelu.yaml",),
+TITLE = "Figure 3: neurons fall into groups of equal incoming and equal outgoing weights"
+CAPTION = (
+    "Normalized distances between the incoming weights of a layer's neurons (above) and between their outgoing ones "
+    "(below). In both, the neurons are in the order of a hierarchical clustering of the incoming ones, so that "
+    "groups are dark squares; where the same squares are dark below, a group is redundant as a whole."
 )
+DIFFERENCES = {
+    "paper": "ResNet-18 is measured on its exact invariant sets: where the paper shows a convolution that writes to "
+    "the residual stream, this shows the stream, with all its writers and readers.",
+    "quick": "A network of two hidden layers of 128 neurons on 8 × 8 digits, after 20,000 steps at learning rate "
+    "0.1, for VGG-16 on CIFAR-10 and ResNet-18 on CIFAR-100. Its groups are smaller.",
+}
+NEEDS = {
+    "paper": (Training("configs/cifar10/vgg16_gelu.yaml"), Training("configs/cifar100/resnet18_gelu.yaml")),
+    "quick": (Training("configs/digits/mlp_gelu.yaml"),),
+}
 
 LAYERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -36,6 +50,9 @@ LAYERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """The layers shown; of other networks the first, the middle and the last."""
+
+REDUNDANT = 0.1
+"""Normalized distance below which two neurons are redundant (DESIGN §4)."""
 
 _MOST = 2  # runs side by side
 _LARGEST = 2.0  # distance at the end of the colour map: orthogonal vectors
@@ -98,6 +115,27 @@ def _network(run: RunDirectory, label: str) -> Network:
 def _spread(layers: Sequence[str]) -> list[str]:
     """The first, the middle and the last of `layers`, as far as there are so many."""
     return [layers[k] for k in sorted({0, len(layers) // 2, len(layers) - 1})]
+
+
+def message(results: Sequence[Network]) -> list[Message]:
+    """Neurons with equal incoming weights have equal outgoing ones, and others do not; over all layers shown."""
+    said = []
+    for network in results:
+        pairs = [np.triu_indices(len(layer.incoming), 1) for layer in network.layers]
+        incoming = np.concatenate([layer.incoming[k] for layer, k in zip(network.layers, pairs, strict=True)])
+        outgoing = np.concatenate([layer.outgoing[k] for layer, k in zip(network.layers, pairs, strict=True)])
+        alike, equal = incoming < REDUNDANT, outgoing < REDUNDANT
+        of_alike, of_others = (float(equal[which].mean()) if which.any() else 0.0 for which in (alike, ~alike))
+        said.append(
+            Message(
+                "Of the pairs of neurons whose incoming weights are equal (distance below 0.1), at least 80 % "
+                "have equal outgoing ones, of the others at most 1 %.",
+                f"{network.title}: {percent(of_alike, 0)} of {alike.sum()} pairs, "
+                f"{percent(of_others, 2)} of {(~alike).sum():,}",
+                bool(alike.any() and of_alike >= 0.8 and of_others <= 0.01),
+            )
+        )
+    return said
 
 
 def draw(results: Sequence[Network]) -> Figure:

@@ -17,7 +17,9 @@ from stochastic_collapse.errors import InputError
 from stochastic_collapse.sweeps import SweptRun
 
 from . import style
-from .sources import Sweep, by_network
+from .messages import Message
+from .needs import Needs, Sweep
+from .sources import by_network
 
 _AXES = {
     "optimizer.lr": ("learning rate", "log"),
@@ -25,6 +27,9 @@ _AXES = {
     "batch_size": ("batch size", "log"),
 }
 """Label and scale of the axis of each setting."""
+
+_FALLING = ("optimizer.lr", "data.label_noise")
+"""Settings whose largest value has the strongest gradient noise; of others it is the smallest."""
 
 _COLUMNS = 2
 _LEGEND = 6  # layers that a legend has room for; more are told apart by a colour bar
@@ -45,8 +50,9 @@ class Results:
     """A row for each run and layer: network, model, setting, value, replicate, step, layer, fraction_independent."""
 
 
-def load(sweeps: Sequence[Sweep], runs: Sequence[Sequence[SweptRun]]) -> Results:
-    """Read the last rows of collapse.csv of `runs`, which are those of each of `sweeps`."""
+def load(needs: Needs, runs: Sequence[Sequence[SweptRun]]) -> Results:
+    """Read the last rows of collapse.csv of `runs`, which are those of each sweep of a figure's `needs`."""
+    sweeps: tuple[Sweep, ...] = next(iter(needs.values()))
     tables = [
         _last_measurement(run).assign(network=network, setting=sweep.setting, value=float(run.varied[sweep.setting]))
         for sweep, of_sweep in zip(sweeps, runs, strict=True)
@@ -62,6 +68,25 @@ def _last_measurement(run: SweptRun) -> pd.DataFrame:
         raise InputError(f"{run.directory}: nothing measured; run `sc analyze {run.directory}`")
     last = collapse.loc[collapse["step"] == collapse["step"].max(), ["step", "layer", "fraction_independent"]]
     return last.assign(model=run.directory.config().model.name, replicate=run.replicate)
+
+
+def message(results: Results, least: float) -> list[Message]:
+    """By `least`, fewer neurons of each network are independent where the gradient noise is strongest than weakest."""
+    said = []
+    for (network, setting), table in results.table.groupby(["network", "setting"], sort=False):
+        name = _AXES[str(setting)][0]
+        at_value = table.groupby("value")["fraction_independent"].mean()
+        weakest, strongest = at_value.index[:: 1 if setting in _FALLING else -1][[0, -1]]
+        weak, strong = at_value[weakest], at_value[strongest]
+        said.append(
+            Message(
+                f"The mean fraction of independent neurons is smaller at {name} {strongest:g} than at "
+                f"{weakest:g}, by at least {least:g}.",
+                f"{network}: {strong:.2f} against {weak:.2f}",
+                bool(weak - strong >= least),
+            )
+        )
+    return said
 
 
 def draw(results: Results) -> Figure:

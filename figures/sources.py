@@ -5,39 +5,47 @@ Only finished runs are drawn. What is missing is reported in one line, with the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from stochastic_collapse.config import load_config
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.runs import RunDirectory, find_runs, runs_root
 from stochastic_collapse.sweeps import SweepDirectory, SweptRun
+from stochastic_collapse.toys import ToyRun, load_toy
 
-Report = Callable[[str], None]
-
-SIZES = ("paper", "quick")
-"""Of the shipped sweeps, the best first."""
+from .needs import SIZES, Needs, Report, Sweep, Toy, Training
 
 _NAMED = 4  # of the runs that are missing; the others are counted
+
+
+def find(figure: str, needs: Needs, paths: Sequence[str], report: Report) -> Any:
+    """What the figure's `load` takes: the finished runs among `paths`, or without paths those of `needs`.
+
+    Raises `InputError` where nothing is finished that could be drawn.
+    """
+    kind = type(next(iter(needs.values()))[0])
+    look: Any = {Training: trained, Sweep: swept, Toy: simulated}[kind]
+    return look(figure, needs, paths, report)
 
 
 # --- training runs --------------------------------------------------------------------------------------------------
 
 
-def trained(figure: str, configs: Sequence[Sequence[str]], paths: Sequence[str], report: Report) -> list[RunDirectory]:
-    """The finished runs in `paths`; without paths, those of the first of `configs` that has any.
+def trained(figure: str, needs: Needs, paths: Sequence[str], report: Report) -> list[RunDirectory]:
+    """The finished runs in `paths`; without paths, those of the first size in `needs` that has any.
 
-    `configs` are groups of settings files that are drawn together, the best first. Raises `InputError` where there is
-    no finished run.
+    Raises `InputError` where there is no finished run.
     """
     if paths:
         runs = find_runs(paths)
         missing = [f"{run} ({run.status()['state']})" for run in runs if not _is_finished(run)]
     else:
-        group = next((files for files in configs if any(_is_finished(_run_of(file)) for file in files)), configs[-1])
-        runs = [_run_of(file) for file in group]
-        missing = [f"sc train -f {file}" for file in group if not _is_finished(_run_of(file))]
+        sizes: list[tuple[Training, ...]] = list(needs.values())
+        there = (of_size for of_size in sizes if any(need.is_finished() for need in of_size))
+        wanted = next(there, sizes[-1])
+        runs = [need.directory for need in wanted]
+        missing = [need.command for need in wanted if not need.is_finished()]
     finished = [run for run in runs if _is_finished(run)]
     line = f"figure {figure}: not finished: {'; '.join(missing)}"
     if not finished:
@@ -49,53 +57,58 @@ def trained(figure: str, configs: Sequence[Sequence[str]], paths: Sequence[str],
     return finished
 
 
-def _run_of(file: str) -> RunDirectory:
-    return RunDirectory.of(load_config(file))
-
-
 def _is_finished(run: RunDirectory) -> bool:
     return run.status().get("state") == "finished"
+
+
+# --- toy runs -------------------------------------------------------------------------------------------------------
+
+
+def simulated(figure: str, needs: Needs, paths: Sequence[str], report: Report) -> list[ToyRun]:
+    """Those of `paths` that are of the figure's problem; without paths, those of the first size that is complete.
+
+    Raises `InputError` where there are none.
+    """
+    toys: list[Toy] = [toy for of_size in needs.values() for toy in of_size]
+    if paths:
+        runs = [load_toy(path) for path in paths]
+        chosen = [run for run in runs if run.spec["problem"] == toys[0].problem]
+        if not chosen:
+            found = ", ".join(f"{run.directory} (a run of {run.spec['problem']})" for run in runs)
+            raise InputError(f"figure {figure} is drawn from runs of {toys[0].problem}, found only {found}")
+        return chosen
+    for toy in toys:
+        if toy.is_finished():
+            directories = toy.directories()
+            report(f"figure {figure}: from {', '.join(map(str, directories))}, the runs of {toy.file}")
+            return [directory.load() for directory in directories]
+    raise InputError(f"figure {figure}: not simulated yet in {runs_root()}; run: {toys[-1].command}")
 
 
 # --- sweeps ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """A sweep that a figure is drawn from."""
+def swept(figure: str, needs: Needs, paths: Sequence[str], report: Report) -> list[list[SweptRun]]:
+    """The finished runs for each of the figure's sweeps: of the sweep directories `paths`, else of the shipped ones.
 
-    name: str
-    """That of the shipped one."""
-    setting: str
-    """Dotted name of the setting that it varies, by which a user's own sweep is recognized."""
-
-    def command(self, size: str) -> str:
-        """The command that trains the shipped one."""
-        return f"sc sweep -f configs/sweeps/{self.name.replace('-', '_')}.yaml --size {size}"
-
-    def shipped(self) -> list[SweepDirectory]:
-        """The directory of the best size of which a run is finished, else of which there is a record; or none."""
-        there = [d for size in SIZES if (d := SweepDirectory(runs_root() / "sweeps" / f"{self.name}-{size}")).exists]
-        return sorted(there, key=lambda directory: not any(run.is_finished for run in directory.runs()))[:1]
-
-    def among(self, directories: Sequence[SweepDirectory]) -> list[SweepDirectory]:
-        """Those that vary the setting."""
-        return [d for d in directories if any(self.setting in run.varied for run in d.runs())]
-
-
-def swept(figure: str, sweeps: Sequence[Sweep], paths: Sequence[str], report: Report) -> list[list[SweptRun]]:
-    """The finished runs for each of `sweeps`: of the sweep directories `paths`, else of the shipped sweeps.
-
-    Raises `InputError` where a path holds no sweep, and where there is no finished run at all.
+    Of a shipped sweep's sizes that one counts, the best first, of which a run is finished. Raises `InputError` where a
+    path holds no sweep, and where there is no finished run at all.
     """
+    sweeps: list[tuple[Sweep, ...]] = list(zip(*needs.values(), strict=True))
+    """For each sweep, its sizes."""
     named = [SweepDirectory(Path(path)) for path in paths]
-    directories = [sweep.among(named) if paths else sweep.shipped() for sweep in sweeps]
+    directories = [_varying(sizes[0].setting, named) if paths else _best(sizes) for sizes in sweeps]
     used = list(dict.fromkeys(directory for of_sweep in directories for directory in of_sweep))
     size = next((size for size in SIZES if any(d.path.name.endswith(f"-{size}") for d in used)), SIZES[-1])
-    absent = [sweep for sweep, of_sweep in zip(sweeps, directories, strict=True) if not of_sweep]
-    missing = [f"a sweep over {sweep.setting} ({sweep.command(size)})" for sweep in absent]
-    missing += [line for directory in used if (line := _unfinished(directory, sweeps))]
-    wanted = " or ".join(sweep.setting for sweep in sweeps)
+    absent = [
+        next((sweep for sweep in sizes if sweep.size == size), sizes[-1])
+        for sizes, of_sweep in zip(sweeps, directories, strict=True)
+        if not of_sweep
+    ]
+    missing = [f"a sweep over {sweep.setting} ({sweep.command})" for sweep in absent]
+    shipped = {sweep.directory.path.name: sweep.command for sizes in sweeps for sweep in sizes}
+    missing += [line for directory in used if (line := _unfinished(directory, shipped))]
+    wanted = " or ".join(sizes[0].setting for sizes in sweeps)
     missing += [
         f"a sweep over {wanted} in {directory}, which is not drawn" for directory in named if directory not in used
     ]
@@ -109,18 +122,31 @@ def swept(figure: str, sweeps: Sequence[Sweep], paths: Sequence[str], report: Re
     return finished
 
 
+def _best(sizes: Iterable[Sweep]) -> list[SweepDirectory]:
+    """The directory of the first size of which a run is finished, else of which there is a record; or none."""
+    there = [sweep.directory for sweep in sizes if sweep.directory.exists]
+    return sorted(there, key=lambda directory: not any(run.is_finished for run in directory.runs()))[:1]
+
+
+def _varying(setting: str, directories: Sequence[SweepDirectory]) -> list[SweepDirectory]:
+    """Those of `directories` that vary the setting."""
+    return [d for d in directories if any(setting in run.varied for run in d.runs())]
+
+
 def _finished(directories: Sequence[SweepDirectory]) -> list[SweptRun]:
     """Each run once, though several sweeps may share it."""
     runs = {(run.experiment, run.directory.path): run for directory in directories for run in directory.runs()}
     return [run for run in runs.values() if run.is_finished]
 
 
-def _unfinished(directory: SweepDirectory, sweeps: Sequence[Sweep]) -> str:
-    """The runs that are not finished and the command that trains them; empty where there are none."""
+def _unfinished(directory: SweepDirectory, shipped: Mapping[str, str]) -> str:
+    """The runs that are not finished and the command that trains them; empty where there are none.
+
+    `shipped` are the commands of the shipped sweeps, by the names of their directories.
+    """
     runs = [run for run in directory.runs() if not run.is_finished]
     if not runs:
         return ""
-    shipped = {f"{sweep.name}-{size}": sweep.command(size) for sweep in sweeps for size in SIZES}
     command = shipped.get(directory.path.resolve().name, "the same sc sweep continues it")
     if all(_state(run) == "diverged" for run in runs):
         command = "no command continues what diverged"

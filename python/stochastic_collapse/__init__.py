@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .collapse import attractivity, measure_collapse
+    from .compression import Compression, compress
     from .config import TrainConfig, load_config
     from .toys import ToyConfig, ToyRun, load_toy, load_toys, simulate_toy
-    from .training import TrainResult, finetune, train, train_replicates
+    from .training import TrainResult, finetune, load_compressed, train, train_replicates
 
 from .resources import shipped
 
@@ -30,6 +31,9 @@ _HOME = {
     "TrainResult": "training",
     "measure_collapse": "collapse",
     "attractivity": "collapse",
+    "Compression": "compression",
+    "compress": "compression",
+    "load_compressed": "training",
     "ToyConfig": "toys",
     "ToyRun": "toys",
     "load_toy": "toys",
@@ -37,13 +41,16 @@ _HOME = {
     "simulate_toy": "toys",
 }
 __all__ = [
+    "Compression",
     "ToyConfig",
     "ToyRun",
     "TrainConfig",
     "TrainResult",
     "__version__",
     "attractivity",
+    "compress",
     "finetune",
+    "load_compressed",
     "load_config",
     "load_toy",
     "load_toys",

@@ -362,6 +362,68 @@ def analyze(
         print_comparison([(name, run, table) for (run, name), table in zip(found, tables, strict=True)])
 
 
+@cli.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="Fraction of the largest norm, and normalized distance, below which neurons go; 0: only exact collapses.",
+)
+@click.option("--step", type=click.IntRange(min=0), metavar="N", help="The checkpoint (default: the last).")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE", help="Compress a file of weights instead of a run."
+)
+@click.option("--model", metavar="NAME", help="With --weights: which built-in network it is (mlp, vgg16, resnet18).")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="With --weights: where to write.")
+@_common
+def compress(
+    runs: tuple[str, ...],
+    tolerance: float,
+    step: int | None,
+    weights: Path | None,
+    model: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Remove a network's vanished neurons and merge its redundant ones.
+
+    RUN is a run directory, or a folder of them. The smaller network is written to compressed/ in the run directory,
+    what it costs and what it still gets right to compression.csv; of a file of weights, beside the file.
+
+    \b
+    Examples:
+        sc compress runs/demo-*
+        sc compress runs/digits-mlp-0e0b1270c3fa --tolerance 0.05 --step 10000
+        sc compress --weights state_100000ba.pt --model vgg16
+    """
+    if bool(runs) == bool(weights) or bool(weights) != bool(model):
+        raise click.UsageError("give either RUN directories, or --weights FILE with --model NAME")
+    if weights is None and out is not None:
+        raise click.UsageError("--out goes with --weights; a run's compressed network lies in its directory")
+    if weights is not None and step is not None:
+        raise click.UsageError("--step goes with a RUN")
+    from . import training
+    from .runs import find_runs
+    from .terminal import print_compression
+
+    done = []
+    if weights is not None and model is not None:
+        result, path = training.compress_weights(weights, model, tolerance, out)
+        done.append((str(weights), path, result))
+    for run in find_runs(runs):
+        result = training.compress_run(run, tolerance, step)
+        at = max(run.checkpoints()) if step is None else step
+        done.append((str(run), run.compressed(at, tolerance), result))
+    if as_json:
+        _print_json({"networks": [{"from": name, "file": str(p), **result.to_json()} for name, p, result in done]})
+    else:
+        for name, path, result in done:
+            print_compression(f"{name}, tolerance {tolerance:g}", result)
+            click.echo(str(path))
+
+
 def _steps(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
@@ -538,12 +600,26 @@ def doctor(julia: str | None, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("arguments", nargs=-1, required=True, metavar="FIGURE... [RUN|SWEEP]...")
+@click.argument("arguments", nargs=-1, metavar="FIGURE... [RUN|SWEEP]...")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to write (default: $SC_RUNS/figures)."
 )
+@click.option("--all", "everything", is_flag=True, help="Make the runs that are missing, draw all, write index.html.")
+@click.option("--size", type=click.Choice(["quick", "paper"]), help="With --all: the size of the runs; default: quick.")
+@click.option("--only", metavar="NAME,NAME", help="With --all: these figures.")
+@click.option(
+    "--from",
+    "runs",
+    type=click.Path(path_type=Path),
+    metavar="RUNS",
+    help="With --all: where runs are taken from and made, instead of $SC_RUNS.",
+)
+@click.option("--engine", metavar="NAME", help="With --all: of the toy runs, as for sc simulate-toy.")
+@click.option("--executor", type=click.Choice(["local", "ray"]), help="With --all: of the sweeps, as for sc sweep.")
 @_common
-def figures(arguments: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+def figures(
+    arguments: tuple[str, ...], out: Path | None, everything: bool, only: str | None, as_json: bool, **how: Any
+) -> int:
     """Draw figures as PNG and PDF, from what is finished; what is missing is named with the command that makes it.
 
     collapse RUN... draws the fraction of independent neurons per layer over the steps, one colour per run. The others
@@ -551,12 +627,33 @@ def figures(arguments: tuple[str, ...], out: Path | None, as_json: bool) -> None
     two-neurons (toy problems), fig3 (distances between neurons), fig4 (learning rate and label noise), batch-size (its
     supplement), fig6 (drop of the learning rate).
 
+    With --all, runs of the shipped settings that are missing are made first, minutes of the quick size on 2 cores; what
+    is finished is not made again, and an interrupted call continues. index.html shows the figures, what each says, and
+    what is behind it.
+
     \b
     Examples:
         sc figures collapse runs/digits-mlp-*
         sc figures fig1 fig2 fig3 fig4 batch-size fig5 fig6 two-neurons
         sc figures fig4 runs/sweeps/mine
+        sc figures --all --size quick --only fig4,fig6
     """
+    given = {option: value for option, value in how.items() if value is not None}
+    if everything:
+        if arguments:
+            raise click.UsageError(f"--all draws all figures; name some with --only, not {arguments[0]!r}")
+        from .figures.everything import regenerate
+
+        result = regenerate(only=only.split(",") if only is not None else (), out=out, report=_note, **given)
+        if as_json:
+            _print_json(result.to_json())
+        else:
+            click.echo(result.summary())
+        return 1 if result.failures else 0
+    if not arguments:
+        raise click.UsageError("a figure needed, such as: sc figures fig2; or --all")
+    if only is not None or given:
+        raise click.UsageError("--size, --only, --from, --engine and --executor go with --all")
     from .figures import draw_named
 
     written = draw_named(arguments, out, _note)
@@ -565,6 +662,7 @@ def figures(arguments: tuple[str, ...], out: Path | None, as_json: bool) -> None
     else:
         for path in written:
             click.echo(str(path))
+    return 0
 
 
 @cli.command()

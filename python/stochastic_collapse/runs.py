@@ -210,6 +210,10 @@ class RunDirectory:
         }
         return dict(sorted(found.items()))
 
+    def compressed(self, step: int, tolerance: float) -> Path:
+        """Where the network of a checkpoint lies after `sc compress`."""
+        return self.path / "compressed" / f"step_{step:08d}_tolerance_{tolerance:g}.pt"
+
     # --- one process at a time ---
 
     @contextlib.contextmanager

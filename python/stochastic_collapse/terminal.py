@@ -27,6 +27,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .compression import Compression
     from .runs import RunDirectory
 
 
@@ -100,6 +101,15 @@ def print_collapse(title: str, collapse: pd.DataFrame) -> None:
             for row in collapse.itertuples(index=False)
         ],
     )
+
+
+def print_compression(title: str, compression: Compression) -> None:
+    """What was removed and merged in each layer, what the network costs, and why some layers stay as they are."""
+    layers = [[str(row.layer), *map(str, row[1:])] for row in compression.layers.itertuples(index=False)]
+    print_table(title, ["layer", "neurons", "vanished", "merged", "left"], layers)
+    for one in compression.skipped:
+        print(f"layer {one.what}: {one.reason}")
+    print(compression.summary())
 
 
 def print_attractivity(title: str, attractivity: pd.DataFrame) -> None:

@@ -152,12 +152,12 @@ def test_a_run_without_a_checkpoint(tiny: Callable[..., TrainConfig], store: Any
 
 
 def test_the_best_of_the_shipped_runs(store: Any) -> None:
-    vgg, resnet = fig3.CONFIGS[0]
-    (mlp,) = fig3.CONFIGS[1]
+    vgg, resnet = (need.file for need in fig3.NEEDS["paper"])
+    (mlp,) = (need.file for need in fig3.NEEDS["quick"])
     lines: list[str] = []
 
     def found() -> list[RunDirectory]:
-        return sources.trained("fig3", fig3.CONFIGS, [], lines.append)
+        return sources.trained("fig3", fig3.NEEDS, [], lines.append)
 
     with pytest.raises(InputError, match=f"figure fig3: not finished: sc train -f {mlp}"):
         found()

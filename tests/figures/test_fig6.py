@@ -54,7 +54,7 @@ def sweep(tiny: Callable[..., TrainConfig], plan: Any, store: Any, write_sweep: 
 def draw() -> tuple[Figure, list[str]]:
     lines: list[str] = []
     with style.paper():
-        figure = fig6.draw(fig6.load(sources.swept("fig6", fig6.SWEEPS, [], lines.append)))
+        figure = fig6.draw(fig6.load(sources.swept("fig6", fig6.NEEDS, [], lines.append)))
         figure.draw_without_rendering()
     return figure, lines
 
@@ -71,7 +71,7 @@ def curves(panel: Axes) -> dict[str, Any]:
 def test_curves_go_on_from_the_drop(sweep: Any) -> None:
     sweep("digits")
     figure, _ = draw()
-    loss, accuracy, _, _ = figure.axes
+    loss, accuracy, *_ = figure.axes
     assert list(curves(loss)) == ["lr 0.1", "lr 0.01 from 15", "lr 0.01 from 30"]
     assert curves(loss)["lr 0.1"] == ([10, 14, 29, 40], pytest.approx([1 / 11, 1 / 15, 1 / 30, 1 / 41]))
     steps, percent = curves(accuracy)["lr 0.01 from 30"]
@@ -86,20 +86,21 @@ def test_curves_go_on_from_the_drop(sweep: Any) -> None:
 def test_accuracies_before_and_after_with_standard_errors(sweep: Any) -> None:
     sweep("digits")
     figure, _ = draw()
-    panel = figure.axes[2]
-    found = curves(panel)
-    assert found["40 steps after"] == (list(DROPS), pytest.approx([100 * np.mean(AFTER[drop]) for drop in DROPS]))
-    assert found["just before"] == (list(DROPS), pytest.approx([70, 80]))  # of the last evaluation until then
-    errors = [container.lines[2][0].get_segments()[0] for container in panel.containers]  # type: ignore[attr-defined]
-    halves = [np.ptp(segment[:, 1]) / 2 for segment in errors]
+    after, before = figure.axes[3:]
+    assert curves(after) == {
+        "40 steps after": (list(DROPS), pytest.approx([100 * np.mean(AFTER[drop]) for drop in DROPS]))
+    }
+    assert curves(before) == {"just before": (list(DROPS), pytest.approx([70, 80]))}  # the last evaluation until then
     expected = [100 * np.std(AFTER[drop], ddof=1) / math.sqrt(REPLICATES) for drop in DROPS]
-    assert halves == pytest.approx([*expected, *[10 / math.sqrt(3)] * 2])
+    for panel, errors in ((after, expected), (before, [10 / math.sqrt(3)] * 2)):
+        segments = [container.lines[2][0].get_segments()[0] for container in panel.containers]  # type: ignore[attr-defined]
+        assert [np.ptp(segment[:, 1]) / 2 for segment in segments] == pytest.approx(errors)
 
 
 def test_fractions_at_the_drops(sweep: Any) -> None:
     sweep("digits")
     figure, _ = draw()
-    panel = figure.axes[3]
+    panel = figure.axes[2]
     assert [text.get_text() for text in panel.get_xticklabels()] == list(LAYERS)
     means = [np.asarray(container.lines[0].get_ydata()) for container in panel.containers]  # type: ignore[attr-defined]
     assert means[0] == pytest.approx([0.85, 0.825])
@@ -109,7 +110,7 @@ def test_fractions_at_the_drops(sweep: Any) -> None:
 def test_each_network_has_its_own_panels(sweep: Any) -> None:
     sweep("digits", "another")
     figure, lines = draw()
-    assert len(figure.axes) == 8
+    assert len(figure.axes) == 10
     titles = [block.legends[0].get_title().get_text() for block in figure.subfigs]
     assert titles == ["digits", "another"]
     assert len(lines) == 1
@@ -122,14 +123,14 @@ def test_what_is_missing(sweep: Any) -> None:
     assert "and 2 more" in lines[1]
     assert lines[1].endswith("(sc sweep -f configs/sweeps/learning_rate_drop.yaml --size quick)")
     texts = [[text.get_text() for text in panel.texts] for panel in figure.axes]
-    assert texts == [[], [], ["no continuation\nis finished"], ["not measured\nat the drop times"]]
+    assert texts == [[], [], ["not measured\nat the drop times"], ["no continuation\nis finished"], [""]]
 
 
 def test_a_drop_of_some_replicates_only(sweep: Any) -> None:
     made = sweep("digits", trained=lambda run: run.config.replicate == 0 or not run.varied, measured=(0, 40))
     figure, _ = draw()
-    assert curves(figure.axes[2])["40 steps after"][1] == pytest.approx([80, 90])
-    assert [text.get_text() for text in figure.axes[3].texts] == ["not measured\nat the drop times"]
+    assert curves(figure.axes[3])["40 steps after"][1] == pytest.approx([80, 90])
+    assert [text.get_text() for text in figure.axes[2].texts] == ["not measured\nat the drop times"]
     for run in made.runs():
         if not run.varied:
             RunDirectory(run.directory.path).write_status("running", 3, 1.0)

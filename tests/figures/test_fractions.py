@@ -61,7 +61,7 @@ def drawn() -> tuple[list[str], Draw]:
 
     def draw(module: Any, *paths: object) -> Figure:
         with style.paper():
-            found = sources.swept("fig4", module.SWEEPS, [str(path) for path in paths], lines.append)
+            found = sources.swept("fig4", module.NEEDS, [str(path) for path in paths], lines.append)
             figure: Figure = module.draw(module.load(found))
             figure.draw_without_rendering()  # warns, thus fails, where texts don't fit
             return figure

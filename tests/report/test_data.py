@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from stochastic_collapse.collapse import analyze_run, clustered, normalized_distance
 from stochastic_collapse.config import TrainConfig
-from stochastic_collapse.errors import InputError, RunLocked
+from stochastic_collapse.errors import InputError
 from stochastic_collapse.models.weights import load_weights
 from stochastic_collapse.neurons import incoming_vectors, neuron_layers, outgoing_vectors
 from stochastic_collapse.report import collect
@@ -132,37 +129,22 @@ def test_a_damaged_table_is_an_error(run: RunDirectory) -> None:
         of(run)
 
 
-class Compressor:
-    """Stands for `stochastic_collapse.compression.compression_curve`, whose arguments it keeps."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error, self.asked = error, list[Sequence[float]]()
-
-    def __call__(self, run: RunDirectory, tolerances: Sequence[float]) -> pd.DataFrame:
-        self.asked.append(tolerances)
-        if self.error:
-            raise self.error
-        new = compression_table(40).iloc[[1] * len(tolerances)].assign(tolerance=list(tolerances))
-        run.write_compression(pd.concat([run.compression(), new]))
-        return new
-
-
 def test_missing_tolerances_are_compressed(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    compressor = Compressor()
-    monkeypatch.setitem(sys.modules, "stochastic_collapse.compression", SimpleNamespace(compression_curve=compressor))
     monkeypatch.setattr("stochastic_collapse.report.compressed.TOLERANCES", (0.05, 0.1, 0.2))
     run.write_compression(compression_table(step=30).iloc[[0, 1]])  # of an earlier checkpoint: does not count
-    assert [(row["step"], row["tolerance"]) for row in of(run)["compression"]] == [
-        (30, 0), (30, 0.1), (40, 0.05), (40, 0.1), (40, 0.2)
-    ]  # fmt: skip
-    of(run)
-    assert compressor.asked == [[0.05, 0.1, 0.2]]  # and not again
+    rows = of(run)["compression"]
+    places = [(row["step"], row["tolerance"]) for row in rows]
+    assert places == [(30, 0), (30, 0.1), (40, 0.05), (40, 0.1), (40, 0.2)]
+    assert rows[3]["neurons_after"] == run.collapse().tail(2)["independent"].sum()
+    assert rows[3]["accuracy_before"] == pytest.approx(run.metrics()["eval_accuracy"].iloc[-1])
+    assert rows[2:] == of(run)["compression"][2:]  # latencies too: nothing is computed again
 
 
-def test_a_compression_that_fails_is_a_note(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    compressor = Compressor(RunLocked("somebody is training here"))
-    monkeypatch.setitem(sys.modules, "stochastic_collapse.compression", SimpleNamespace(compression_curve=compressor))
+def test_a_compression_that_cannot_be_is_a_note(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stochastic_collapse.report.compressed.TOLERANCES", (0.2,))
-    found = of(run)
-    assert found["notes"] == ["Compression was not computed: somebody is training here."]
+    with run.lock():
+        found = of(run)
+    (note,) = found["notes"]
+    assert note.startswith("Compression was not computed: ")
+    assert "another process is training" in note
     assert found["compression"] == compression_table().to_dict("records")

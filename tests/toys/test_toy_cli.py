@@ -228,13 +228,15 @@ def test_figures_take_the_papers_run_if_it_is_there_else_the_quick_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from stochastic_collapse.figures import fig2
+    from stochastic_collapse.figures.needs import Toy
 
     for name in ("paper", "quick"):
         (tmp_path / f"{name}.yaml").write_text(
             f"{{name: {name}, problem: {{name: single-neuron}}, dt: 0.1, noise: [0, 1, 3], trajectories: 4, "
             "snapshots: {start: 0, stop: 30, count: 7}}"
         )
-    monkeypatch.setattr(fig2, "CONFIGS", tuple(str(tmp_path / f"{name}.yaml") for name in ("paper", "quick")))
+    needs = {name: (Toy("single-neuron", str(tmp_path / f"{name}.yaml")),) for name in ("paper", "quick")}
+    monkeypatch.setattr(fig2, "NEEDS", needs)
     for name in ("quick", "paper"):
         arguments = ("simulate-toy", "single-neuron", "-f", tmp_path / f"{name}.yaml", "--engine", "torch")
         assert sc(capsys, *arguments)[0] == 0

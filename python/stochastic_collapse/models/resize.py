@@ -36,6 +36,17 @@ def resize(model: nn.Module, tensors: Mapping[str, Tensor], groups: Mapping[str,
         _set_sizes(model.get_submodule(path), (groups or {}).get(path))
 
 
+def knows_its_sizes(module: nn.Module) -> bool:
+    """Whether `resize` can tell `module` all that it knows of its sizes."""
+    known = (nn.Linear, nn.modules.conv._ConvNd, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.Embedding)
+    return isinstance(module, (*known, nn.modules.batchnorm._NormBase)) or _is_transposed_linear(module)
+
+
+def _is_transposed_linear(module: nn.Module) -> bool:
+    """Whether it is the transformers library's linear layer, whose weight is (in, out)."""
+    return hasattr(module, "nf") and hasattr(module, "nx")
+
+
 def _set_sizes(module: nn.Module, groups: int | None) -> None:
     """What `module` knows of its own sizes, from the shapes of its parameters."""
     weight = getattr(module, "weight", None)
@@ -63,5 +74,5 @@ def _set_sizes(module: nn.Module, groups: int | None) -> None:
                     buffer = module._buffers.get(name)
                     if buffer is not None and len(buffer) != len(vector):
                         module._buffers[name] = buffer.new_full((len(vector),), float(name == "running_var"))
-        case _ if hasattr(module, "nf") and hasattr(module, "nx"):  # a linear layer of the transformers library
+        case _ if _is_transposed_linear(module):
             module.nx, module.nf = weight.shape  # type: ignore[union-attr]

@@ -13,12 +13,23 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Union
+from typing import NamedTuple, Union
 
 Factor = Union["Axis", "Sum"]
 Extent = tuple[Factor, ...]
+
+
+class Coupling(NamedTuple):
+    """An operation that takes all indices of an axis together."""
+
+    operator: str
+    module: str
+    """The innermost module that calls it, by its name; empty for the network itself."""
+
+    def __str__(self) -> str:
+        return f"{self.operator} in {self.module or 'the network'}"
 
 
 @dataclass(eq=False)
@@ -32,8 +43,8 @@ class Axis:
     """Whether the indices are those of attention heads: products of activations are taken for each index apart."""
     is_stream: bool = False
     """Whether activations are added along it: it is that of a residual stream."""
-    couplings: list[str] = field(default_factory=list)
-    """Operations that let the number of indices matter, such as a mean: a name of the module and the operation."""
+    couplings: list[Coupling] = field(default_factory=list)
+    """Operations to whose result the number of indices matters, such as a mean over them."""
     _is: Extent | None = None
     """What it turned out to be."""
 
@@ -52,6 +63,16 @@ class Sum:
 def size(extent: Extent) -> int:
     """Number of indices."""
     return math.prod(factor.size for factor in extent)
+
+
+def resized(extent: Extent, sizes: Mapping[Axis, int]) -> int:
+    """Number of indices when some axes have other sizes."""
+    return math.prod(
+        sizes.get(factor, factor.size)
+        if isinstance(factor, Axis)
+        else sum(resized(piece, sizes) for piece in factor.pieces)
+        for factor in resolve(extent)
+    )
 
 
 def resolve(extent: Extent) -> Extent:
@@ -87,7 +108,7 @@ def fix(extent: Extent, reason: str) -> None:
         axis.fixed = axis.fixed or reason
 
 
-def couple(extent: Extent, coupling: str) -> None:
+def couple(extent: Extent, coupling: Coupling) -> None:
     """The number of the indices matters, not only their set; see `Axis.couplings`."""
     for axis in axes_of(extent):
         if coupling not in axis.couplings:

@@ -86,7 +86,7 @@ def trace_graph(model: nn.Module, example_input: ExampleInput) -> Graph:
     args, kwargs = arguments(example_input)
     # Tensors that are not contiguous, or need gradients, are none of export's business.
     model = copy.copy(model)
-    with evaluating(model), warnings.catch_warnings(), _without_fast_path():
+    with evaluating(model), warnings.catch_warnings(), without_fast_path():
         warnings.simplefilter("ignore")
         try:
             program = torch.export.export(_Function(model), args, kwargs, strict=False)
@@ -102,7 +102,7 @@ def trace_graph(model: nn.Module, example_input: ExampleInput) -> Graph:
 
 
 @contextlib.contextmanager
-def _without_fast_path() -> Iterator[None]:
+def without_fast_path() -> Iterator[None]:
     """Transformer layers as the operators that they consist of, not as one."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

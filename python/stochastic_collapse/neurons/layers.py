@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
+from .axes import Axis, Coupling
 
 Parameters = Mapping[str, Tensor]
 
@@ -79,10 +80,13 @@ class NeuronLayer:
     statistics: tuple[Part, ...] = ()
     """Buffers that normalization keeps for each neuron: no weights, but permuted with them."""
     blocks: int = 1
-    obstacles: tuple[str, ...] = ()
-    """Operations of the network to whose result the number of neurons matters, such as a mean over them."""
+    couplings: tuple[Coupling, ...] = ()
+    """Operations of the network to whose result the number of neurons matters, such as normalization over them."""
     shared: tuple[str, ...] = ()
     """Parameters that are both incoming and outgoing weights of the same neurons, such as tied embeddings."""
+
+    axes: tuple[Axis, ...] = field(default=(), compare=False, repr=False)
+    """The axes that count the neurons, in the graph that the layer was found in."""
 
     @property
     def parts(self) -> tuple[Part, ...]:

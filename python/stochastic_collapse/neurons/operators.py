@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .axes import Extent, Sum, axes_of, couple, cut, fix, fixed, free, reshape, size, unify
+from .axes import Coupling, Extent, Sum, axes_of, couple, cut, fix, fixed, free, reshape, size, unify
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Findings:
     """By the name of a weight: the groups of a convolution."""
     norms: dict[str, Extent] = field(default_factory=dict)
     """By the name of a weight: what a layer or group normalization averages over."""
-    reshapes: list[tuple[str, tuple[tuple[int, Extent], ...]]] = field(default_factory=list)
-    """Modules that reshape, with the sizes they name and what these are the sizes of."""
+    sizes: list[tuple[str, int, Extent]] = field(default_factory=list)
+    """Sizes that a module names, as in reshaping: the module, the size and what it is the size of."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,8 @@ class Call:
     def argument(self, place: int, default: Any = None) -> Any:
         return self.args[place] if len(self.args) > place and self.args[place] is not None else default
 
-    def coupling(self) -> str:
-        """How it is called in what a user reads."""
-        return f"{self.name} in {self.module or 'the network'}"
+    def coupling(self) -> Coupling:
+        return Coupling(self.name, self.module)
 
 
 Result = Sequence[Any]
@@ -112,10 +111,8 @@ def apply(call: Call, target: Any) -> list[Value]:
     known = RULES.get(call.name) or RULES.get(name)
     if known is None and torch.Tag.pointwise in getattr(target, "tags", ()):
         known = pointwise
-    if known is not batch_norm:
-        for value in values:
-            if value.is_statistic:
-                _fix_all(value.extents, "a buffer goes with it")
+    if known not in (batch_norm, weighted_norm):
+        _fix_all((e for value in values if value.is_statistic for e in value.extents), "a buffer goes with it")
     result = known(call) if known is not None else _unknown(call)
     several = list(result) if call.results is not None else [result]
     if any(value.depends_on_input for value in values):
@@ -255,7 +252,9 @@ def glu(call: Call) -> Result:
       "zeros_like", "ones_like", "full_like", "empty_like", "scalar_tensor")  # fmt: skip
 def uniform(call: Call) -> Result:
     """Equal numbers: they may be permuted as others want."""
-    return [free(length) for length in call.shape]
+    result = [free(length) for length in call.shape]
+    _name_sizes(call, call.shape, result)
+    return result
 
 
 # --- weights --------------------------------------------------------------------------------------------------------
@@ -492,7 +491,7 @@ def layer_norm(call: Call) -> Result:
     names = {name for vector in vectors for name in vector.parameters or ()}
     for extent in over:
         couple(extent, call.coupling())
-    if len(over) == 1 and call.name == "layer_norm":
+    if len(over) == 1:
         call.findings.norms |= dict.fromkeys(names, over[0])
     call.findings.tensors.append(tuple(x.extents[: -len(shape)]))
     return x.extents
@@ -500,19 +499,36 @@ def layer_norm(call: Call) -> Result:
 
 @rule("group_norm")
 def group_norm(call: Call) -> Result:
-    x, groups = call.args[0], call.args[1]
-    channels = x.extents[1]
-    vectors = call.values()[1:]
+    x = call.args[0]
+    _fix_all(x.extents[2:], "it is an axis of places, whose order matters")
+    return _normalized_in_groups(call, 1, call.args[1])
+
+
+@rule("weighted_norm")
+def weighted_norm(call: Call) -> Result:
+    """Our own, of compressed networks (`compression.replacements`): its counts go with the channels."""
+    axis, groups, over_places = _axis(call, 6, len(call.shape)), call.args[7], call.args[9]
+    if over_places:
+        _fix_all(call.args[0].extents[axis + 1 :], "it is an axis of places, whose order matters")
+    call.findings.statistics |= call.args[3].parameters or set()
+    return _normalized_in_groups(call, axis, groups)
+
+
+def _normalized_in_groups(call: Call, axis: int, groups: int) -> Result:
+    """Normalization of a tensor, the first argument, over each of `groups` of channels along `axis`."""
+    x, *vectors = call.values()
+    channels = x.extents[axis]
+    names = {name for vector in vectors for name in vector.parameters or ()}
     for vector in vectors:
         unify(channels, vector.extents[0])
-    if groups < size(channels):
-        group, inside = _channels([channels], groups) if groups > 1 else ((), channels)
-        couple(inside, call.coupling())
-        names = {name for vector in vectors for name in vector.parameters or ()}
-        call.findings.norms |= dict.fromkeys(names, inside)
-        call.findings.groups |= dict.fromkeys(names, group)
-        call.findings.tensors.append((x.extents[0], group))
-    _fix_all(x.extents[2:], "it is an axis of places, whose order matters")
+    if groups == size(channels):
+        call.findings.groups |= dict.fromkeys(names, channels)
+        return x.extents
+    group, inside = _channels([channels], groups) if groups > 1 else ((), channels)
+    couple(inside, call.coupling())
+    call.findings.norms |= dict.fromkeys(names, inside)
+    call.findings.groups |= dict.fromkeys(names, group)
+    call.findings.tensors.append((*x.extents[:axis], group))
     return x.extents
 
 
@@ -566,11 +582,17 @@ def view(call: Call) -> Result:
     sizes = call.argument(2 if call.name == "unflatten" else 1)
     if call.name in ("view", "reshape", "_unsafe_view", "unflatten") and isinstance(sizes, list | tuple):
         start = _axis(call, 1, len(x.extents)) if call.name == "unflatten" else 0
-        named = tuple(
-            (int(length), result[start + k]) for k, length in enumerate(sizes) if isinstance(length, int) and length > 1
-        )
-        call.findings.reshapes.append((call.module, named))
+        _name_sizes(call, sizes, result[start:])
     return result
+
+
+def _name_sizes(call: Call, sizes: Iterable[Any], extents: Iterable[Extent]) -> None:
+    """The module that makes this call knows these sizes."""
+    call.findings.sizes += [
+        (call.module, length, extent)
+        for length, extent in zip(sizes, extents, strict=False)
+        if isinstance(length, int) and length > 1
+    ]
 
 
 def _permuted(call: Call) -> list[int]:
@@ -611,7 +633,10 @@ def reorder(call: Call) -> Result:
 
 @rule("expand", "expand_as", "broadcast_to")
 def expand(call: Call) -> Result:
-    return broadcast([call.args[0].extents], call.shape)
+    result = broadcast([call.args[0].extents], call.shape)
+    if call.name != "expand_as":
+        _name_sizes(call, call.args[1], result)
+    return result
 
 
 @rule("repeat", "tile")
@@ -706,8 +731,12 @@ def split(call: Call) -> Result:
     if call.name == "unbind":
         fix(x.extents[axis], "its indices stand for different things")
         return [[e for k, e in enumerate(x.extents) if k != axis] for _ in call.shapes]
-    ends = list(itertools.accumulate(shape[axis] for shape in call.shapes))
-    return [[*x.extents[:axis], piece, *x.extents[axis + 1 :]] for piece in cut(x.extents[axis], ends[:-1])]
+    lengths = [shape[axis] for shape in call.shapes]
+    ends = list(itertools.accumulate(lengths))
+    pieces = cut(x.extents[axis], ends[:-1])
+    if "chunk" not in call.name:
+        _name_sizes(call, lengths, pieces)
+    return [[*x.extents[:axis], piece, *x.extents[axis + 1 :]] for piece in pieces]
 
 
 @rule("select")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .axes import Axis, Extent, Sum, axes_of, resolve
 from .graph import ExampleInput, Graph, trace_graph
@@ -104,8 +103,9 @@ def _layers(graph: Graph) -> list[NeuronLayer]:
                 outgoing=tuple(outgoing),
                 statistics=tuple(statistics),
                 blocks=math.prod(axis.size for axis in family.context),
-                obstacles=tuple(dict.fromkeys(c for axis in family.own for c in axis.couplings)),
+                couplings=tuple(dict.fromkeys(c for axis in family.own for c in axis.couplings)),
                 shared=shared,
+                axes=family.own,
             )
         )
     place = {name: k for k, name in enumerate(graph.parameters)}
@@ -266,7 +266,8 @@ def _name(graph: Graph, family: _Family, incoming: Sequence[Part]) -> str:
     if any(axis.is_heads for axis in family.own):
         return ".".join([*_shared(modules if len(modules) > 1 else [_home(modules[0])]), "heads"])
     if len(modules) > 1 and any(axis.is_stream for axis in family.own):
-        return ".".join([*(_shared(modules) or _shared(modules[1:])), "stream"])
+        parents = [module.rpartition(".")[0] for module in modules]
+        return ".".join([*(_shared(parents) or _shared(parents[1:])), "stream"])
     return modules[0]
 
 
@@ -282,7 +283,7 @@ def _home(name: str) -> str:
 
 def _shared(names: Sequence[str]) -> list[str]:
     """The leading components that all `names` have."""
-    parts = [name.split(".") for name in names]
+    parts = [name.split(".") if name else [] for name in names]
     return [level[0] for level in itertools.takewhile(lambda level: len(set(level)) == 1, zip(*parts))]  # noqa: B905
 
 
@@ -302,12 +303,3 @@ def _reason(graph: Graph, name: str) -> str:
     if len(reasons) < len(axes):
         return "nothing that reads what it writes has weights of its own"
     return reasons[0] if reasons else "it is a single number"
-
-
-def table(neurons: Neurons, parameters: Mapping[str, Tensor]) -> pd.DataFrame:
-    """A row for each layer: layer, neurons, blocks, weights of one neuron, incoming and outgoing parameters."""
-    rows = []
-    for layer in neurons.layers:
-        numbers = sum(parameters[part.parameter].numel() for part in layer.parts)
-        rows.append([layer.name, layer.neurons, layer.blocks, numbers // layer.neurons])
-    return pd.DataFrame(rows, columns=["layer", "neurons", "blocks", "weights"])

@@ -30,10 +30,7 @@ def _fill_in(run: RunDirectory) -> None:
         return
     table = run.compression()
     there = set(table.loc[table["step"] == max(checkpoints), "tolerance"])
-    if not (missing := [tolerance for tolerance in TOLERANCES if tolerance not in there]):
-        return
-    try:
-        from ..compression import compression_curve  # type: ignore[attr-defined, import-not-found, unused-ignore]
-    except ImportError:  # until that package is here: what is in the file is shown
-        return
-    compression_curve(run, missing)
+    if not there.issuperset(TOLERANCES):
+        from ..training import compression_curve
+
+        compression_curve(run, TOLERANCES)

@@ -1,6 +1,17 @@
 """Training: settings in, a run directory out; and what theory says of a run's networks under that training."""
 
+from .compressed import compress_run, compress_weights, compression_curve, load_compressed
 from .loop import TrainResult, finetune, train, train_replicates
 from .probe import probe_run
 
-__all__ = ["TrainResult", "finetune", "probe_run", "train", "train_replicates"]
+__all__ = [
+    "TrainResult",
+    "compress_run",
+    "compress_weights",
+    "compression_curve",
+    "finetune",
+    "load_compressed",
+    "probe_run",
+    "train",
+    "train_replicates",
+]
