@@ -133,6 +133,7 @@ def test_several_runs_are_compared(make_run: MakeRun, page: Page) -> None:
     page.open(write_report(runs))
     assert page.evaluate("document.querySelectorAll('#runs tbody tr').length") == 2
     assert page.evaluate("document.querySelectorAll('#training .chart:first-child path.line').length") == 2
+    assert page.evaluate("document.querySelector('.lead').innerText").startswith("The test accuracies lie between")
     widths = []
     for k in range(2):
         page.choose("#run", k)

@@ -105,14 +105,12 @@ def _comparison(runs: Sequence[dict[str, Any]]) -> str:
     clauses = []
     accuracies = [run["summary"]["accuracy"] for run in runs if run["summary"]["accuracy"] is not None]
     if accuracies:
-        clauses.append(
-            f"their test accuracies lie between <b>{min(accuracies):.1%}</b> and <b>{max(accuracies):.1%}</b>"
-        )
+        clauses.append(f"the test accuracies lie between <b>{min(accuracies):.1%}</b> and <b>{max(accuracies):.1%}</b>")
     measured = [run["summary"] for run in runs if run["summary"]["neurons"]]
     if measured:
         shares = [summary["independent"] / summary["neurons"] for summary in measured]
-        clauses.append(
-            f"between <b>{min(shares):.0%}</b> and <b>{max(shares):.0%}</b> of their neurons are independent"
-        )
-    start = f"{len(runs)} runs"
-    return f"{start}: {', and '.join(clauses)}." if clauses else f"{start}, of which nothing has been measured yet."
+        clauses.append(f"between <b>{min(shares):.0%}</b> and <b>{max(shares):.0%}</b> of the neurons are independent")
+    if not clauses:
+        return "Nothing has been measured yet."
+    sentence = f"{', and '.join(clauses)}."
+    return sentence[0].upper() + sentence[1:]

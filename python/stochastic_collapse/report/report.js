@@ -52,7 +52,7 @@ const known = (value, text) => value === null || value === undefined ? "–" : t
 function drawRuns() {
   $("runs").hidden = false;
   const columns = [["run"], ["step"], ["state", "left"], ["test accuracy"], ["median of last 5"], ["independent"],
-    [`neurons kept at ${data.tolerance}`], ["its change of accuracy"]];
+    [`neurons kept at ${data.tolerance}`], [`accuracy gained at ${data.tolerance}`]];
   const body = table($("runs"), columns, runs.map((one, k) => {
     const s = one.summary, c = s.compression;
     const button = html("button", {type: "button"}, html("i", {style: `background: ${runColour(k)}`}), one.label);
@@ -248,7 +248,8 @@ function drawCompressionTable() {
   const before = rows[0];
   $("compression-text").textContent = sentence(`the network of ${step(before.step)} with its vanished neurons removed ` +
     "and its redundant ones merged. The tolerance is both the fraction of the largest norm below which a neuron has vanished and the " +
-    "distance below which two are redundant; at 0 only what changes no output is removed.");
+    "distance below which two are redundant; at 0 only what changes no output is removed. FLOPs, latency and " +
+    "the change of logits are those of one call on up to 100 test images.");
   const time = v => v.toPrecision(3);
   const original = {className: "total", cells: ["uncompressed", whole(before.neurons_before), whole(before.parameters_before),
     short(before.flops_before), known(before.milliseconds_before, time), known(before.accuracy_before, v => percent(v, 2)), "", ""]};
