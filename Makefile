@@ -23,13 +23,14 @@ $(VENV)/ready: pyproject.toml constraints.txt
 julia: setup
 	@$(VENV)/bin/python tools/get_julia.py || echo "make: no Julia here; going on without it" >&2
 
-# Two networks on real data at a small and a large learning rate: a table and a picture of their collapse. Then Figure 2
-# in small: one neuron whose collapse theory predicts.
+# Two networks on real data at a small and a large learning rate: a table, a picture and a page about
+# their collapse, and what compressing them costs. Then Figure 2 in small: one neuron whose collapse theory predicts.
 demo: julia
 	$(SC) train -f configs/digits/mlp_gelu.yaml name=demo optimizer.lr=0.01
 	$(SC) train -f configs/digits/mlp_gelu.yaml name=demo optimizer.lr=0.1
 	$(SC) analyze $(RUNS)/demo-*
 	$(SC) figures collapse $(RUNS)/demo-*
+	$(SC) report $(RUNS)/demo-*
 	$(WITH_JULIA) $(SC) simulate-toy single-neuron -f configs/toys/fig2_quick.yaml
 	$(SC) figures fig2
 

@@ -92,7 +92,7 @@ def load(runs: Sequence[RunDirectory]) -> list[Network]:
 
 
 def _network(run: RunDirectory, label: str) -> Network:
-    from stochastic_collapse.collapse import normalized_distance
+    from stochastic_collapse.collapse import clustered, normalized_distance
     from stochastic_collapse.models.weights import load_weights
     from stochastic_collapse.neurons import incoming_vectors, neuron_layers, outgoing_vectors
 
@@ -115,16 +115,6 @@ def _network(run: RunDirectory, label: str) -> Network:
 def _spread(layers: Sequence[str]) -> list[str]:
     """The first, the middle and the last of `layers`, as far as there are so many."""
     return [layers[k] for k in sorted({0, len(layers) // 2, len(layers) - 1})]
-
-
-def clustered(distance: NDArray[np.float64]) -> list[int]:
-    """An order of n items in which the clusters of average linkage are contiguous, from their (n, n) distances."""
-    from scipy.cluster.hierarchy import leaves_list, linkage
-    from scipy.spatial.distance import squareform
-
-    if len(distance) < 2:
-        return list(range(len(distance)))
-    return [int(k) for k in leaves_list(linkage(squareform(distance, checks=False), "average"))]
 
 
 def message(results: Sequence[Network]) -> list[Message]:

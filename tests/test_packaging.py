@@ -22,10 +22,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(out.glob("*.whl"))
 
 
-def test_it_holds_configurations_figures_and_julia(wheel: Path) -> None:
+def test_it_holds_configurations_figures_julia_and_the_page(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for needed in (
         "py.typed",
+        "report/template.html",
+        "report/report.css",
+        "report/charts.js",
+        "report/report.js",
         "configs/digits/mlp_gelu.yaml",
         "figures/collapse.py",
         "julia/Project.toml",
@@ -50,6 +54,7 @@ def test_it_works_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
     ).stdout  # fmt: skip
     assert where.startswith(str(tmp_path))
     sc("train", "-f", "configs/digits/mlp_gelu.yaml", "max_steps=20", "--out", "run")
+    assert sc("report", "run") == f"{Path('run', 'report.html')}\n"
     assert sc("figures", "collapse", "run").splitlines()[0].endswith("collapse.png")
 
 

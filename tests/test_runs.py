@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from stochastic_collapse.config import TrainConfig
 from stochastic_collapse.errors import InputError, RunLocked
-from stochastic_collapse.runs import METRICS, RunDirectory, find_runs, labelled, write_atomically
+from stochastic_collapse.runs import COMPRESSION, METRICS, RunDirectory, find_runs, labelled, write_atomically
 
 Tiny = Callable[..., TrainConfig]
 ADAM = "optimizer={name:\tadam,\tlr:\t0.05,\tweight_decay:\t5e-4}"
@@ -50,6 +51,20 @@ def test_tables_read_back_to_the_last_bit(tmp_path: Path) -> None:
     run.write_metrics(run.metrics())
     assert (tmp_path / "metrics.csv").read_bytes() == first
     assert run.metrics()["epoch"].iloc[0] == 0.1 + 0.2
+
+
+def test_compressions_come_back_as_they_were(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    assert list(run.compression().columns) == list(COMPRESSION)
+    assert run.compression().empty
+    row = [40, 0.1, 14, 7, 220, 110, 3 * 10**10, 10**10, 0.1 + 0.2, 0.05, 0.9, np.nan, 1e-7]
+    run.write_compression(pd.DataFrame([row], columns=list(COMPRESSION)))
+    assert run.compression().dtypes.map(lambda kind: kind.kind).to_list() == [
+        "i" if t is int else "f" for t in COMPRESSION.values()
+    ]
+    found = run.compression().iloc[0].to_list()
+    assert found[:11] == row[:11]
+    assert np.isnan(found[11])
 
 
 def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:

@@ -665,6 +665,37 @@ def figures(
     return 0
 
 
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The page (default: report.html in the run's directory; of several runs, in $SC_RUNS).",
+)
+@_common
+def report(runs: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+    """Write one HTML page about a run, or one that compares several; it needs no server and no network.
+
+    Accuracy and loss, the collapse of each layer step by step, distances between neurons, what compression costs,
+    settings and versions. RUN is a run directory, or a folder of them. Checkpoints that are not in collapse.csv are
+    measured for the page alone: `sc analyze --every-checkpoint` would keep what it measures.
+
+    \b
+    Examples:
+        sc report runs/digits-mlp-0e0b1270c3fa
+        sc report runs/demo-* --out demo.html
+    """
+    from .report import write_report
+    from .runs import find_runs
+
+    path = write_report(find_runs(runs), out, _note)
+    if as_json:
+        _print_json({"report": str(path), "bytes": path.stat().st_size})
+    else:
+        click.echo(str(path))
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status: 0 done, 1 failed, 2 bad usage or input, 130 interrupted."""
     try:

@@ -1,7 +1,7 @@
 """Run directories: the only code that knows paths and file names in a run (DESIGN §3).
 
     runs/<name>-<hash12>/replicate_<k>/
-        config.yaml  metrics.csv  collapse.csv  status.json  checkpoints/step_00020000.pt
+        config.yaml  metrics.csv  collapse.csv  compression.csv  status.json  checkpoints/step_00020000.pt
 
 Every file appears atomically: it is written beside its place, flushed to disk, and renamed.
 """
@@ -203,7 +203,10 @@ class RunDirectory:
         self._write_table("compression.csv", table[list(COMPRESSION)])
 
     def compression(self) -> pd.DataFrame:
-        """What `sc compress` measured, with the columns COMPRESSION; empty before the first was written."""
+        """What `sc compress` found, a row per checkpoint and tolerance, with the columns COMPRESSION; empty before.
+
+        Accuracies are between 0 and 1; `largest_change` is the largest absolute change of a logit.
+        """
         return self._table("compression.csv", COMPRESSION)
 
     # --- checkpoints ---

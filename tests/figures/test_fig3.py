@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from stochastic_collapse.figures import draw_named, fig3, sources, style
 
+from stochastic_collapse.collapse import clustered
 from stochastic_collapse.config import TrainConfig, load_config
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.runs import RunDirectory
@@ -69,7 +70,7 @@ def test_biases_are_incoming_and_both_matrices_have_one_order(stored: Any) -> No
     weights["fc1.weight"][:] = weights["fc1.weight"][0]  # the neurons differ in their biases only
     ((layer,),) = [shown.layers for shown in fig3.load([stored(weights)])]
     incoming = np.hstack([weights["fc1.weight"].numpy(), weights["fc1.bias"].numpy()[:, None]]).astype(float)
-    order = fig3.clustered(distances(incoming))
+    order = clustered(distances(incoming))
     assert order != list(range(9))
     np.testing.assert_allclose(layer.incoming, distances(incoming)[np.ix_(order, order)], atol=1e-9)
     outgoing = weights["fc2.weight"].numpy().T.astype(float)
@@ -81,7 +82,7 @@ def test_clusters_of_average_linkage_are_contiguous(seed: int) -> None:
     """Against the definition: again and again, the two clusters of the smallest mean distance become one."""
     w = np.random.default_rng(seed).normal(size=(int(seed / 2) + 2, 3))
     distance = distances(w)
-    place = np.argsort(fig3.clustered(distance))
+    place = np.argsort(clustered(distance))
     clusters = [[k] for k in range(len(w))]
     while len(clusters) > 1:
         pairs = [(a, b) for a in range(len(clusters)) for b in range(a)]
@@ -92,7 +93,7 @@ def test_clusters_of_average_linkage_are_contiguous(seed: int) -> None:
 
 
 def test_a_single_neuron_has_an_order() -> None:
-    assert fig3.clustered(np.zeros((1, 1))) == [0]
+    assert clustered(np.zeros((1, 1))) == [0]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from .analysis import Steps, analyze_run, analyze_weights, chosen_checkpoints
 from .attraction import attractivity
+from .clustering import clustered
 from .effective_rank import effective_rank
 from .independent import count_independent
 from .report import measure_collapse, measure_layers
@@ -13,6 +14,7 @@ __all__ = [
     "analyze_weights",
     "attractivity",
     "chosen_checkpoints",
+    "clustered",
     "count_independent",
     "effective_rank",
     "measure_collapse",
