@@ -107,7 +107,9 @@ def attractivity(
     """
     _check(lr, batch_size, momentum, weight_decay, steps)
     examples = Examples(model, inputs, [targets] if isinstance(targets, Tensor) else targets, loss)
-    places = list(_places(examples, trace(examples.model, examples.inputs).layers if layers is None else layers, neurons, pairs))
+    if layers is None:
+        layers = trace(examples.model, examples.inputs).layers
+    places = list(_places(examples, layers, neurons, pairs))
     noise = lr / (1 - momentum) / batch_size
     rows: list[dict[str, Any]] = []
     for done, (place, distance) in enumerate(places, start=1):
