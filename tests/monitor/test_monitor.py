@@ -374,22 +374,33 @@ def test_the_import_costs_no_optional_package() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_threads_that_start_after_a_measurement_have_as_many_threads_as_before(
-    network: nn.Sequential, example: Tensor
-) -> None:
+@pytest.mark.parametrize("chosen", ["torch.set_num_threads(2)", "pass"])
+def test_other_threads_keep_their_number_of_threads(chosen: str) -> None:
     """PyTorch's number of threads is that of the thread, and of all threads that begin later."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        measure_collapse(network, example)
-        CollapseMonitor(network, example).close()
-        found: list[int] = []
-        thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
-        thread.start()
-        thread.join()
-        assert found == [2]
-    finally:
-        torch.set_num_threads(before)
+    script = f"""if True:
+        import threading, torch
+        from stochastic_collapse.collapse.threads import single_threaded
+
+        def threads():
+            numbers = torch.__config__.parallel_info()  # OpenMP's and MKL's too
+            return [line for line in numbers.splitlines() if "threads() : " in line and "interop" not in line]
+
+        def in_a_thread(*functions):
+            found = []
+            thread = threading.Thread(target=lambda: found.extend(function() for function in functions))
+            thread.start()
+            thread.join()
+            return found
+
+        {chosen}
+        torch.get_num_threads()
+        before, later = threads(), in_a_thread(torch.get_num_threads, threads)
+        inside = in_a_thread(single_threaded, threads)[1]
+        assert inside and all(line.endswith(": 1") for line in inside), inside
+        assert threads() == before, threads()
+        assert in_a_thread(torch.get_num_threads, threads) == later
+    """
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @pytest.mark.cuda

@@ -76,7 +76,7 @@ class CollapseMonitor:
         self.layers = _layers(self._model, example_input)
         self._sinks = tuple(log) if isinstance(log, Iterable) else (log,)
         self._record = Record(None if out is None else Path(out), up_to=start_step)
-        self._step, self._measured_step = start_step, -1
+        self._step = self._measured_step = start_step
         self._worker = ThreadPoolExecutor(1, "collapse-monitor", initializer=single_threaded)
         # Beside a training on a device half of the cores may help; beside one on the CPU they have other work.
         self._helpers = ThreadPoolExecutor(max(1, torch.get_num_threads() // 2), initializer=single_threaded)
@@ -94,10 +94,11 @@ class CollapseMonitor:
         call). Where it skips a multiple of `every`, the step after it is measured. Raises `InputError` where it runs
         backwards.
         """
-        before, self._step = self._step, self._step + 1 if step is None else step
-        if self._step < before:
-            raise InputError(f"step {self._step} comes after step {before}; for another training make another monitor")
-        if self._step // self.every > before // self.every:
+        before, now = self._step, self._step + 1 if step is None else step
+        if now < before:
+            raise InputError(f"step {now} comes after step {before}; for another training make another monitor")
+        self._step = now
+        if now // self.every > before // self.every:
             self.measure()
         elif self._pending is not None and self._pending.done():
             self._collect()
