@@ -98,7 +98,7 @@ def _layers(graph: Graph) -> list[NeuronLayer]:
         ]
         layers.append(
             NeuronLayer(
-                name=_name(graph, family, incoming),
+                name=_name(graph, family, incoming, outgoing),
                 neurons=math.prod(axis.size for axis in (*family.context, *family.own)),
                 incoming=tuple(incoming),
                 outgoing=tuple(outgoing),
@@ -261,11 +261,12 @@ def _writers(graph: Graph, incoming: Iterable[Part]) -> list[str]:
     return [name for name in matrices if not _is_depthwise(graph, name)] or matrices or names
 
 
-def _name(graph: Graph, family: _Family, incoming: Sequence[Part]) -> str:
-    """After the module that makes the neurons, what the modules that write into a residual stream share, or heads."""
+def _name(graph: Graph, family: _Family, incoming: Sequence[Part], outgoing: Sequence[Part]) -> str:
+    """After the module that makes the neurons, or what the modules that write into a residual stream share, or those
+    that make and read heads."""
     modules = list(dict.fromkeys(map(_home, _writers(graph, incoming))))
     if any(axis.is_heads for axis in family.own):
-        return ".".join([*_shared(modules if len(modules) > 1 else [_home(modules[0])]), "heads"])
+        return ".".join([*_shared([*modules, *(_home(part.parameter) for part in outgoing)]), "heads"])
     if len(modules) > 1 and any(axis.is_stream for axis in family.own):
         return ".".join([*(_shared(modules) or _shared(modules[1:])), "stream"])
     return modules[0]
