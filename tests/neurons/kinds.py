@@ -31,6 +31,8 @@ class Kind:
     shape: tuple[int, ...]
     layers: tuple[Found, ...]
     draw: Callable[..., Tensor] = torch.randn
+    coverage: float = 1.0
+    """Fraction of the weights that are in a neuron."""
 
 
 class Apply(nn.Module):
@@ -159,7 +161,7 @@ _ENCODER_STREAM = (
 
 KINDS: dict[str, Kind] = {
     "linear": Kind(
-        chain(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)),
+        chain(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4), nn.GELU(), nn.Linear(4, 2)),
         (2, 3),
         (Found("0", 5, "0.weight 0.bias", "2.weight"), Found("2", 4, "2.weight 2.bias", "4.weight")),
     ),
@@ -314,6 +316,7 @@ KINDS: dict[str, Kind] = {
         (2, 3),
         (Found("left", 4, "left.weight left.bias", "head.weight"),
          Found("right", 5, "right.weight right.bias", "head.weight")),
+        coverage=45 / 51,  # but not what reads the input
     ),
     "concatenation by writing in place": Kind(
         lambda: Apply(_written_in_pieces, left=nn.Linear(2, 3), right=nn.Linear(2, 4), head=nn.Linear(7, 2)),
@@ -383,7 +386,7 @@ KINDS: dict[str, Kind] = {
         (3, 4),
         (
             Found("mlp.0", 4, "mlp.0.weight mlp.0.bias", "mlp.2.weight"),
-            Found("mlp.2.stream", 5, "embed.weight mlp.2.weight mlp.2.bias", "mlp.0.weight"),
+            Found("mlp.stream", 5, "embed.weight mlp.2.weight mlp.2.bias", "mlp.0.weight"),
         ),
         tokens,
     ),

@@ -169,9 +169,8 @@ class _Tracer:
             if isinstance(result, Value):
                 for extent in result.extents:
                     fix(extent, "it is an axis of the network's output")
-        order = sorted(self._parameters, key=lambda name: self._used.index(name) if name in self._used else 1 << 30)
         return Graph(
-            {name: self._parameters[name].extents for name in order},
+            {name: self._parameters[name].extents for name in self._used if name in self._parameters},
             {name: value.extents for name, value in self._buffers.items()},
             self._findings,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -67,7 +67,7 @@ def trace(model: nn.Module, example_input: ExampleInput) -> Neurons:
     failed = asymmetric(model, example_input, layers)
     found = tuple(layer for layer in layers if layer.name not in failed)
     skipped = [Skipped(f"layer {name}", reason) for name, reason in failed.items()]
-    return Neurons(found, (*skipped, *_skipped(graph, model, found)), graph)
+    return Neurons(found, (*skipped, *_skipped(graph, model, layers, failed)), graph)
 
 
 # --- layers from axes -----------------------------------------------------------------------------------------------
@@ -268,7 +268,8 @@ def _name(graph: Graph, family: _Family, incoming: Sequence[Part], outgoing: Seq
     if any(axis.is_heads for axis in family.own):
         return ".".join([*_shared([*modules, *(_home(part.parameter) for part in outgoing)]), "heads"])
     if len(modules) > 1 and any(axis.is_stream for axis in family.own):
-        return ".".join([*(_shared(modules) or _shared(modules[1:])), "stream"])
+        blocks = modules[1:] if len(modules) > 2 else [_parent(modules[1])]
+        return ".".join(filter(None, [*(_shared(modules) or _shared(blocks)), "stream"]))
     return modules[0]
 
 
@@ -279,7 +280,11 @@ def _is_depthwise(graph: Graph, name: str) -> bool:
 
 def _home(name: str) -> str:
     """The module that a parameter belongs to; of a parameter of the network itself, its own name."""
-    return name.rpartition(".")[0] or name
+    return _parent(name) or name
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _shared(names: Sequence[str]) -> list[str]:
@@ -291,19 +296,30 @@ def _shared(names: Sequence[str]) -> list[str]:
 # --- what is left ---------------------------------------------------------------------------------------------------
 
 
-def _skipped(graph: Graph, model: nn.Module, layers: Iterable[NeuronLayer]) -> list[Skipped]:
-    found = {part.parameter for layer in layers for part in layer.parts}
-    return [Skipped(name, _reason(graph, name)) for name, _ in model.named_parameters() if name not in found]
+def _skipped(
+    graph: Graph, model: nn.Module, layers: Iterable[NeuronLayer], failed: Container[str]
+) -> Iterator[Skipped]:
+    """The parameters that are in no layer, or only in layers that failed the check."""
+    homes: dict[str, list[str]] = {}
+    for layer in layers:
+        for part in layer.parts:
+            homes.setdefault(part.parameter, []).append(layer.name)
+    for name, _ in model.named_parameters():
+        layers_of = homes.get(name, [])
+        if all(layer in failed for layer in layers_of):
+            yield Skipped(name, f"its layer {layers_of[0]} failed the check" if layers_of else _reason(graph, name))
 
 
 def _reason(graph: Graph, name: str) -> str:
     if name not in graph.parameters:
         return "the network's output does not depend on it on this example"
-    axes = [axis for extent in graph.parameters[name] for axis in axes_of(extent)]
-    reasons = [axis.fixed for axis in axes if axis.fixed is not None]
-    if len(reasons) < len(axes):
-        return "nothing that reads what it writes has weights of its own"
-    return reasons[0] if reasons else "it is a single number"
+    reasons = []
+    for extent in filter(resolve, graph.parameters[name]):
+        for axis in axes_of(extent):
+            reasons.append(axis.fixed or "nothing that reads what it writes has weights of its own")
+        if not list(axes_of(extent)):
+            reasons.append("each of its indices is treated in its own way")
+    return "; ".join(dict.fromkeys(reasons)) or "it is a single number"
 
 
 def table(neurons: Neurons, parameters: Mapping[str, Tensor]) -> pd.DataFrame:
