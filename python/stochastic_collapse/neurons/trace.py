@@ -199,13 +199,14 @@ def _parts(graph: Graph, name: str, extents: Sequence[Extent], family: _Family) 
     read = {axis for parameter, extent in graph.findings.read_extents if parameter == name for axis in axes_of(extent)}
     for steps, factors in _views([resolve(extent) for extent in extents], set(family.own) | set(family.context)):
         places = {axis: [k for k, (factor, _) in enumerate(factors) if factor is axis] for axis in _all(family)}
-        times = max(map(len, places.values()))
-        if not all(places[axis] for axis in family.own):
+        if not all(places.values()):
             continue
-        for k in range(times):
-            axes = tuple(found[min(k, len(found) - 1)] for axis in _all(family) if (found := places[axis]))
-            if len(axes) < len(_all(family)):
-                continue
+        for place in max((places[axis] for axis in family.own), key=len):
+            # The others of them that lie in the same axis of the parameter, or else elsewhere in it.
+            def far(other: int, place: int = place, factors: _Factors = factors) -> tuple[bool, int]:
+                return factors[other][1] != factors[place][1], abs(other - place)
+
+            axes = tuple(min(found, key=far) for found in places.values())
             home = factors[axes[-1]][1]
             is_read = (name, home) in graph.findings.read and (name, home) not in graph.findings.written
             yield Part(name, axes, steps), "out" if is_read or family.own[-1] in read else "in"
