@@ -6,11 +6,12 @@ timm, torchvision and transformers are imported only when one is called.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,56 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stochastic_collapse.compression import Compression, compress
+from stochastic_collapse.neurons import ExampleInput, NeuronLayer, Neurons, trace
+
 CLASSES = 5
 _SEED = 0
+
+
+@torch.no_grad()
+def plant(model: nn.Module, layers: Sequence[NeuronLayer]) -> None:
+    """In each block of each layer neuron 1 becomes equal to neuron 0, and neuron 2, if there is one, vanishes."""
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    for tensor in model.parameters():  # nothing else may be zero or equal
+        scale = max(1, tensor[0].numel()) ** -0.5 if tensor.ndim > 1 else 0.3
+        tensor.copy_(torch.randn_like(tensor) * scale + (tensor.ndim < 2))
+    for layer in layers:
+        each = layer.neurons // layer.blocks
+        for part in (*layer.parts, *layer.statistics):
+            view = part.view(tensors[part.parameter])
+            vectors = part.vectors(tensors[part.parameter]).clone().unflatten(0, (layer.blocks, each))
+            vectors[:, 1] = vectors[:, 0]
+            vectors[:, 2:3] = 0
+            view.copy_(vectors.reshape(view.shape))
+
+
+def left_by_planting(layer: NeuronLayer) -> int:
+    """Neurons of a layer that stay after what is planted in it is compressed."""
+    each = layer.neurons // layer.blocks
+    return layer.blocks * (each - min(2, each - 1))
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A network, what tracing found in it, and what compressing made of what was planted there."""
+
+    model: nn.Module
+    example: ExampleInput
+    neurons: Neurons
+    planted: nn.Module
+    compression: Compression
+
+
+@functools.cache
+def examine(name: str) -> Examined:
+    model, example = NETWORKS[name]()
+    neurons = trace(model, example)
+    planted, _ = NETWORKS[name]()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED + 1)
+        plant(planted, neurons.layers)
+    return Examined(model, example, neurons, planted, compress(planted, example, 0.0))
 
 
 @dataclass(frozen=True)
@@ -33,18 +82,19 @@ class Network:
     @property
     def missing(self) -> str | None:
         """The library that it needs and that is not installed here."""
-        needed = ("timm", "torchvision") if self.library == "timm" else (self.library,)
+        needed = (self.library, "torchvision") if self.library == "timm" else (self.library,)
         return next((name for name in needed if importlib.util.find_spec(name) is None), None)
 
     def __call__(self) -> tuple[nn.Module, Tensor | Mapping[str, Tensor]]:
         """The network in evaluation mode and an example of its input, the same at every call."""
         with torch.random.fork_rng(devices=[]), _quiet():
             torch.manual_seed(_SEED)
+            declare_torchvision_operators()  # transformers imports it too, where it is installed
             return self.build().eval(), self.example()
 
 
 @contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Both libraries warn of what does not matter here, at import and when they build networks without weights."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -57,10 +107,8 @@ def _quiet() -> Any:
 
 
 def declare_torchvision_operators() -> None:
-    """Declare what torchvision's Python part wants at import: beside a torch that it was not built for it has none.
-
-    Nothing here calls these operators.
-    """
+    """Declare the operators that torchvision wants to register more of at import: its own library, which has them,
+    does not load beside a torch for another device. Nothing here calls them."""
     for name in ("nms", "qnms"):
         try:
             torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -72,7 +120,6 @@ def _timm(module: str, size: int, build: Callable[[Any], nn.Module]) -> Network:
     """A network for images of `size` pixels that `build` makes of a module of timm.models."""
 
     def builder() -> nn.Module:
-        declare_torchvision_operators()
         return build(importlib.import_module(f"timm.models.{module}"))
 
     return Network("timm", builder, lambda: torch.randn(2, 3, size, size))
