@@ -12,11 +12,12 @@ WITH_JULIA := SC_JULIA="$(or $(SC_JULIA),$(shell command -v julia),$(CURDIR)/.ca
 setup: $(VENV)/ready
 
 # Made anew when the dependencies change; `ready` appears last, so a broken-off set-up starts over.
-$(VENV)/ready: pyproject.toml constraints.txt
+$(VENV)/ready: pyproject.toml constraints.txt tests/requirements-networks.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "make: Python 3.10 or newer is needed, found $$($(PYTHON) --version); set PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/requirements-networks.txt
 	@touch $@
 
 # Everything passes without Julia too, and says which checks did not run.

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..errors import InputError
 from .axes import Extent, fix, fixed, free
@@ -91,6 +92,26 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, was in training.items():
             module.training = was
+
+
+class _InDoublePrecision(TorchDispatchMode):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def wider(value: Any) -> Any:
+            return torch.float64 if isinstance(value, torch.dtype) and value.is_floating_point else value
+
+        return func(*map(wider, args), **{name: wider(value) for name, value in (kwargs or {}).items()})
+
+
+@contextlib.contextmanager
+def in_double_precision() -> Iterator[None]:
+    """Keep networks in double precision that ask for a lower one on their way, as some normalizations do."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with _InDoublePrecision():
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @dataclass(frozen=True)
@@ -174,9 +195,8 @@ class _Tracer:
             if isinstance(result, Value):
                 for extent in result.extents:
                     fix(extent, "it is an axis of the network's output")
-        order = sorted(self._parameters, key=lambda name: self._used.index(name) if name in self._used else 1 << 30)
         return Graph(
-            {name: self._parameters[name].extents for name in order},
+            {name: self._parameters[name].extents for name in self._used if name in self._parameters},
             {name: value.extents for name, value in self._buffers.items()},
             self._findings,
         )
@@ -194,6 +214,7 @@ class _Tracer:
         if name not in self._buffers:
             extents = tuple(free(int(length)) for length in example.shape)
             self._buffers[name] = Value(extents, frozenset({name}), is_statistic=True)
+            self._findings.tensors.append(extents)
         return self._buffers[name]
 
     def _input(self, example: Any, is_user_input: bool) -> Any:

@@ -48,7 +48,8 @@ class Findings:
     statistics: set[str] = field(default_factory=set)
     """Buffers that normalization keeps for each channel."""
     tensors: list[tuple[Extent, ...]] = field(default_factory=list)
-    """Axes of all tensors there are, those inside of operators included."""
+    """Axes of all tensors there are, those inside of operators included: what an operator does for all indices of some
+    axes together is a tensor without them."""
     groups: dict[str, Extent] = field(default_factory=dict)
     """By the name of a weight: the groups of a convolution."""
     norms: dict[str, Extent] = field(default_factory=dict)
@@ -167,6 +168,12 @@ def _axes_list(argument: Any, ndim: int) -> list[int]:
         return list(range(ndim))
     listed = [argument] if isinstance(argument, int) else list(argument)
     return [int(axis) % ndim for axis in listed]
+
+
+def _over(call: Call, x: Value, axes: Iterable[int]) -> None:
+    """All indices of some axes of `x` are taken together, whether or not the result has these axes."""
+    over = set(axes)
+    call.findings.tensors.append(tuple(extent for k, extent in enumerate(x.extents) if k not in over))
 
 
 # --- one number at a time -------------------------------------------------------------------------------------------
@@ -306,6 +313,7 @@ def _product(call: Call, a: Value, b: Value) -> list[Extent]:
         return list(_unknown(call))
     unify(a.extents[-1], b.extents[-2])
     batch = broadcast([a.extents[:-2], b.extents[:-2]], call.shape[:-2])
+    call.findings.tensors += [(*batch, extent) for extent in (a.extents[-1], a.extents[-2], b.extents[-1])]
     if a.depends_on_input and b.depends_on_input:
         couple(a.extents[-1], call.coupling())
         _mark_heads(batch)
@@ -342,7 +350,7 @@ def attention(call: Call) -> Result:
         couple(one, call.coupling())
     if call.argument(5, False):
         _fix_all(scores[-2:], "causal attention goes along it")
-    call.findings.tensors.append(scores)
+    call.findings.tensors += [scores, *((*heads, extent) for extent in (*scores[-2:], q.extents[-1], v.extents[-1]))]
     return [*heads, q.extents[-2], v.extents[-1]]
 
 
@@ -370,6 +378,8 @@ def einsum(call: Call) -> Result:
                     _reads(call, value, term.index(letter))
         elif sum(n > 0 and d for n, d in zip(among, dependent, strict=True)) > 1:
             _mark_heads([extent])
+        with_it = [other for other in letters if all(other in term for term in (*terms, right) if letter in term)]
+        call.findings.tensors.append(tuple(letters[other] for other in with_it))
     return [letters[letter] for letter in right]
 
 
@@ -476,6 +486,8 @@ def batch_norm(call: Call) -> Result:
         unify(vector.extents[0], x.extents[1])
         if vector.is_statistic:
             call.findings.statistics |= vector.parameters or set()
+    if call.name == "instance_norm":
+        _over(call, x, range(2, len(x.extents)))
     several = [list(x.extents), *([free(length) for length in shape] for shape in call.shapes[1:])]
     return several if call.results is not None else several[0]
 
@@ -493,14 +505,13 @@ def layer_norm(call: Call) -> Result:
         couple(extent, call.coupling())
     if len(over) == 1:
         call.findings.norms |= dict.fromkeys(names, over[0])
-    call.findings.tensors.append(tuple(x.extents[: -len(shape)]))
+    _over(call, x, range(len(x.extents) - len(shape), len(x.extents)))
     return x.extents
 
 
 @rule("group_norm")
 def group_norm(call: Call) -> Result:
-    x = call.args[0]
-    _fix_all(x.extents[2:], "it is an axis of places, whose order matters")
+    _over_places(call, 1)
     return _normalized_in_groups(call, 1, call.args[1])
 
 
@@ -509,9 +520,16 @@ def weighted_norm(call: Call) -> Result:
     """Our own, of compressed networks (`compression.replacements`): its counts go with the channels."""
     axis, groups, over_places = _axis(call, 6, len(call.shape)), call.args[7], call.args[9]
     if over_places:
-        _fix_all(call.args[0].extents[axis + 1 :], "it is an axis of places, whose order matters")
+        _over_places(call, axis)
     call.findings.statistics |= call.args[3].parameters or set()
     return _normalized_in_groups(call, axis, groups)
+
+
+def _over_places(call: Call, axis: int) -> None:
+    """Normalization of the first argument over all that is behind the axis of its channels."""
+    x = call.args[0]
+    _over(call, x, range(axis + 1, len(x.extents)))
+    _fix_all(x.extents[axis + 1 :], "it is an axis of places, whose order matters")
 
 
 def _normalized_in_groups(call: Call, axis: int, groups: int) -> Result:
@@ -532,12 +550,23 @@ def _normalized_in_groups(call: Call, axis: int, groups: int) -> Result:
     return x.extents
 
 
+@rule("_weight_norm", "_weight_norm_interface")
+def weight_norm(call: Call) -> Result:
+    """Directions divided by their norms over all axes but one, times a length for each index of that."""
+    direction, length, axis = call.args[0], call.args[1], _axis(call, 2, len(call.args[0].extents))
+    unify(direction.extents[axis], length.extents[axis])
+    for k, extent in enumerate(direction.extents):
+        if k != axis:
+            couple(extent, call.coupling())
+    return [direction.extents, length.extents] if call.results is not None else direction.extents
+
+
 @rule("softmax", "log_softmax", "_softmax", "_log_softmax")
 def softmax(call: Call) -> Result:
     x = call.args[0]
     over = _axis(call, 1, len(x.extents), -1)
     couple(x.extents[over], call.coupling())
-    call.findings.tensors.append(tuple(extent for k, extent in enumerate(x.extents) if k != over))
+    _over(call, x, [over])
     return x.extents
 
 
@@ -755,6 +784,7 @@ def ordered(call: Call) -> Result:
     over = [-2, -1] if place == 99 else _axes_list(call.argument(place), len(x.extents))
     for k in over:
         fix(x.extents[k], f"{call.name} goes along it")
+    _over(call, x, over)
     shapes = call.shapes if call.results is not None else (call.shape,)
     several = [
         [e if size(e) == n else fixed(n, "a part of an axis") for e, n in zip(x.extents, shape, strict=True)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from .graph import ExampleInput, arguments, outputs
+from .graph import ExampleInput, arguments, in_double_precision, outputs
 from .layers import NeuronLayer
 
 # Of the largest output, in double precision: what rounding makes of a permuted sum is a millionth of this.
@@ -23,11 +23,16 @@ def asymmetric(model: nn.Module, example_input: ExampleInput, layers: Sequence[N
 
     The check is made on a copy of `model` in evaluation mode and double precision, with random weights, since in the
     given ones too much may be zero to show anything, and on random numbers of the example's shapes (integers as they
-    are). All layers are permuted at once, and one by one only where that changes the output.
+    are). Two permutations are tried, a cycle of all neurons and the exchange of two that follow one another in it: these
+    make up all others. All layers are permuted at once, and one by one only where that changes the output.
     """
     if not layers:
         return {}
-    probe = _Probe(model, example_input)
+    try:
+        probe = _Probe(model, example_input)
+    except Exception as error:  # whatever the network's own code raises on other numbers or in double precision
+        reason = " ".join(f"it cannot be checked: {type(error).__name__}: {error}".split())[:300]
+        return dict.fromkeys((layer.name for layer in layers), reason)
     if probe.change(layers) < TOLERANCE:
         return {}
     changes = {layer.name: probe.change([layer]) for layer in layers}
@@ -58,26 +63,35 @@ class _Probe:
     def change(self, layers: Sequence[NeuronLayer]) -> float:
         """Largest change of the output by random permutations of the neurons of `layers`, over the largest output."""
         before = {name: self._tensors[name].detach().clone() for name in _touched(layers)}
-        for layer in layers:
-            permute(self._tensors, layer, self._permutation(layer))
-        now = self._output()
-        with torch.no_grad():
-            for name, value in before.items():
-                self._tensors[name].copy_(value)
-        return max(_relative(mine, theirs) for mine, theirs in zip(now, self._expected, strict=True))
+        changes = []
+        for orders in zip(*map(self._permutations, layers), strict=True):
+            for layer, order in zip(layers, orders, strict=True):
+                permute(self._tensors, layer, order)
+            changes += map(_relative, self._output(), self._expected)
+            with torch.no_grad():
+                for name, value in before.items():
+                    self._tensors[name].copy_(value)
+        return max(changes)
 
-    def _permutation(self, layer: NeuronLayer) -> Tensor:
+    def _permutations(self, layer: NeuronLayer) -> tuple[Tensor, Tensor]:
+        """A cycle of all neurons of each block, and the exchange of two that follow one another in it."""
+        cycle, exchange = torch.arange(layer.neurons), torch.arange(layer.neurons)
         each = layer.neurons // layer.blocks
-        orders = [torch.randperm(each, generator=self._generator) + k * each for k in range(layer.blocks)]
-        return torch.cat(orders)
+        for k in range(layer.blocks):
+            order = torch.randperm(each, generator=self._generator) + k * each
+            cycle[order] = order.roll(1)
+            exchange[order[:2]] = order[:2].flip(0)
+        return cycle, exchange
 
     def _output(self) -> list[Tensor]:
-        with torch.no_grad():
+        with torch.no_grad(), in_double_precision(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_SEED)  # of networks that draw numbers of their own
             found = outputs(self._model(*self._args, **self._kwargs))
         return [one.detach().clone() for one in found]
 
     def _randomize(self) -> None:
-        """Weights from N(0, 1/fan_in), vectors about 1, variances positive: signals stay of order 1 on their way."""
+        """Weights from N(0, 1/fan_in), vectors and single numbers about 1, variances positive: signals stay of order 1
+        on their way, and none is lost."""
         with torch.no_grad():
             for name, tensor in self._tensors.items():
                 if not tensor.is_floating_point():
@@ -87,7 +101,7 @@ class _Probe:
                     tensor.copy_(draw / max(1, tensor[0].numel()) ** 0.5)
                 elif name.endswith("running_mean"):
                     tensor.copy_(draw)
-                elif tensor.ndim == 1 and (isinstance(tensor, nn.Parameter) or name.endswith("running_var")):
+                elif isinstance(tensor, nn.Parameter) or name.endswith("running_var"):
                     tensor.copy_(1 + 0.3 * draw.clamp(-2, 2))
 
     def _like(self, tensor: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -67,7 +67,7 @@ def trace(model: nn.Module, example_input: ExampleInput) -> Neurons:
     failed = asymmetric(model, example_input, layers)
     found = tuple(layer for layer in layers if layer.name not in failed)
     skipped = [Skipped(f"layer {name}", reason) for name, reason in failed.items()]
-    return Neurons(found, (*skipped, *_skipped(graph, model, found)), graph)
+    return Neurons(found, (*skipped, *_skipped(graph, model, layers, failed)), graph)
 
 
 # --- layers from axes -----------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def _layers(graph: Graph) -> list[NeuronLayer]:
         ]
         layers.append(
             NeuronLayer(
-                name=_name(graph, family, incoming),
+                name=_name(graph, family, incoming, outgoing),
                 neurons=math.prod(axis.size for axis in (*family.context, *family.own)),
                 incoming=tuple(incoming),
                 outgoing=tuple(outgoing),
@@ -199,13 +199,14 @@ def _parts(graph: Graph, name: str, extents: Sequence[Extent], family: _Family) 
     read = {axis for parameter, extent in graph.findings.read_extents if parameter == name for axis in axes_of(extent)}
     for steps, factors in _views([resolve(extent) for extent in extents], set(family.own) | set(family.context)):
         places = {axis: [k for k, (factor, _) in enumerate(factors) if factor is axis] for axis in _all(family)}
-        times = max(map(len, places.values()))
-        if not all(places[axis] for axis in family.own):
+        if not all(places.values()):
             continue
-        for k in range(times):
-            axes = tuple(found[min(k, len(found) - 1)] for axis in _all(family) if (found := places[axis]))
-            if len(axes) < len(_all(family)):
-                continue
+        for place in max((places[axis] for axis in family.own), key=len):
+            # The others of them that lie in the same axis of the parameter, or else elsewhere in it.
+            def far(other: int, place: int = place, factors: _Factors = factors) -> tuple[bool, int]:
+                return factors[other][1] != factors[place][1], abs(other - place)
+
+            axes = tuple(min(found, key=far) for found in places.values())
             home = factors[axes[-1]][1]
             is_read = (name, home) in graph.findings.read and (name, home) not in graph.findings.written
             yield Part(name, axes, steps), "out" if is_read or family.own[-1] in read else "in"
@@ -261,14 +262,15 @@ def _writers(graph: Graph, incoming: Iterable[Part]) -> list[str]:
     return [name for name in matrices if not _is_depthwise(graph, name)] or matrices or names
 
 
-def _name(graph: Graph, family: _Family, incoming: Sequence[Part]) -> str:
-    """After the module that makes the neurons, what the modules that write into a residual stream share, or heads."""
+def _name(graph: Graph, family: _Family, incoming: Sequence[Part], outgoing: Sequence[Part]) -> str:
+    """After the module that makes the neurons, or what the modules that write into a residual stream share, or those
+    that make and read heads."""
     modules = list(dict.fromkeys(map(_home, _writers(graph, incoming))))
     if any(axis.is_heads for axis in family.own):
-        return ".".join([*_shared(modules if len(modules) > 1 else [_home(modules[0])]), "heads"])
+        return ".".join([*_shared([*modules, *(_home(part.parameter) for part in outgoing)]), "heads"])
     if len(modules) > 1 and any(axis.is_stream for axis in family.own):
-        parents = [module.rpartition(".")[0] for module in modules]
-        return ".".join([*(_shared(parents) or _shared(parents[1:])), "stream"])
+        blocks = modules[1:] if len(modules) > 2 else [_parent(modules[1])]
+        return ".".join(filter(None, [*(_shared(modules) or _shared(blocks)), "stream"]))
     return modules[0]
 
 
@@ -279,7 +281,11 @@ def _is_depthwise(graph: Graph, name: str) -> bool:
 
 def _home(name: str) -> str:
     """The module that a parameter belongs to; of a parameter of the network itself, its own name."""
-    return name.rpartition(".")[0] or name
+    return _parent(name) or name
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _shared(names: Sequence[str]) -> list[str]:
@@ -291,16 +297,27 @@ def _shared(names: Sequence[str]) -> list[str]:
 # --- what is left ---------------------------------------------------------------------------------------------------
 
 
-def _skipped(graph: Graph, model: nn.Module, layers: Iterable[NeuronLayer]) -> list[Skipped]:
-    found = {part.parameter for layer in layers for part in layer.parts}
-    return [Skipped(name, _reason(graph, name)) for name, _ in model.named_parameters() if name not in found]
+def _skipped(
+    graph: Graph, model: nn.Module, layers: Iterable[NeuronLayer], failed: Container[str]
+) -> Iterator[Skipped]:
+    """The parameters that are in no layer, or only in layers that failed the check."""
+    homes: dict[str, list[str]] = {}
+    for layer in layers:
+        for part in layer.parts:
+            homes.setdefault(part.parameter, []).append(layer.name)
+    for name, _ in model.named_parameters():
+        layers_of = homes.get(name, [])
+        if all(layer in failed for layer in layers_of):
+            yield Skipped(name, f"its layer {layers_of[0]} failed the check" if layers_of else _reason(graph, name))
 
 
 def _reason(graph: Graph, name: str) -> str:
     if name not in graph.parameters:
         return "the network's output does not depend on it on this example"
-    axes = [axis for extent in graph.parameters[name] for axis in axes_of(extent)]
-    reasons = [axis.fixed for axis in axes if axis.fixed is not None]
-    if len(reasons) < len(axes):
-        return "nothing that reads what it writes has weights of its own"
-    return reasons[0] if reasons else "it is a single number"
+    reasons = []
+    for extent in filter(resolve, graph.parameters[name]):
+        for axis in axes_of(extent):
+            reasons.append(axis.fixed or "nothing that reads what it writes has weights of its own")
+        if not list(axes_of(extent)):
+            reasons.append("each of its indices is treated in its own way")
+    return "; ".join(dict.fromkeys(reasons)) or "it is a single number"
