@@ -9,6 +9,10 @@ import pytest
 
 from stochastic_collapse.config import TrainConfig, load_config
 
+from . import torchvision_operators
+
+torchvision_operators.declare()  # before any test imports what imports torchvision
+
 TINY = """
 name: tiny
 seed: 3

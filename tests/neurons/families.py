@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from stochastic_collapse.compression import Compression, compress
 from stochastic_collapse.neurons import ExampleInput, NeuronLayer, Neurons, trace
 
+from .. import torchvision_operators
+
 CLASSES = 5
 _SEED = 0
 
@@ -89,7 +91,7 @@ class Network:
         """The network in evaluation mode and an example of its input, the same at every call."""
         with torch.random.fork_rng(devices=[]), _quiet():
             torch.manual_seed(_SEED)
-            declare_torchvision_operators()  # transformers imports it too, where it is installed
+            torchvision_operators.declare()  # transformers imports it too, where it is installed
             return self.build().eval(), self.example()
 
 
@@ -104,16 +106,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
-
-
-def declare_torchvision_operators() -> None:
-    """Declare the operators that torchvision wants to register more of at import: its own library, which has them,
-    does not load beside a torch for another device. Nothing here calls them."""
-    for name in ("nms", "qnms"):
-        try:
-            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        except RuntimeError:  # declared already
-            return
 
 
 def _timm(module: str, size: int, build: Callable[[Any], nn.Module]) -> Network:

@@ -84,11 +84,13 @@ class _Function(nn.Module):
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put all modules into evaluation mode, and each back afterwards."""
+    """Put all modules into evaluation mode, and each back afterwards; what the network draws moves no generator."""
     training = {module: module.training for module in model.modules()}
+    devices = {parameter.device for parameter in model.parameters() if parameter.is_cuda}
     model.eval()
     try:
-        yield
+        with torch.random.fork_rng(devices=list(devices)):
+            yield
     finally:
         for module, was in training.items():
             module.training = was
