@@ -52,6 +52,7 @@ class MLPSettings(Settings):
     widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (128, 128)
     """Neurons of each hidden layer."""
     activation: Activation = "gelu"
+    """What every hidden layer applies."""
 
 
 class VGG16Settings(Settings):
@@ -59,6 +60,7 @@ class VGG16Settings(Settings):
 
     name: Literal["vgg16"]
     activation: Activation = "gelu"
+    """What every hidden layer applies."""
     batch_norm: bool = False
     """Batch normalization after every convolution."""
     dropout: Fraction = 0.0
@@ -72,6 +74,7 @@ class ResNet18Settings(Settings):
 
     name: Literal["resnet18"]
     activation: Activation = "gelu"
+    """What every hidden layer applies."""
     width: Annotated[float, Field(gt=0)] = 1.0
     """Multiplies the number of channels of every layer."""
 
@@ -119,12 +122,17 @@ class SyntheticSettings(_AugmentedSettings):
 
     name: Literal["synthetic"]
     train_size: Positive = 512
+    """Training examples."""
     test_size: Positive = 128
+    """Test examples."""
     shape: Annotated[tuple[Positive, Positive, Positive], Field()] = (3, 32, 32)
     """Channels, height, width."""
     num_classes: Annotated[int, Field(ge=2)] = 10
+    """Classes, and so prototypes."""
     crop_padding: Count = 0
+    """As for the other images."""
     flip: bool = False
+    """As for the other images."""
 
 
 DataSettings = Annotated[
@@ -149,7 +157,9 @@ class SGDSettings(_OptimizerSettings):
 
     name: Literal["sgd"]
     momentum: Fraction = 0.0
+    """Fraction of the velocity kept from step to step."""
     nesterov: bool = False
+    """Nesterov's form of momentum, which has to be above 0."""
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> SGDSettings:
@@ -163,7 +173,9 @@ class AdamSettings(_OptimizerSettings):
 
     name: Literal["adam", "adamw"]
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    """Decay of the averages of the gradient and of its square."""
     eps: Annotated[float, Field(gt=0)] = 1e-8
+    """Added to the root of the averaged square."""
 
 
 OptimizerSettings = Annotated[SGDSettings | AdamSettings, Field(discriminator="name")]
@@ -187,6 +199,7 @@ class MultistepSchedule(_ScheduleSettings):
     milestones: tuple[Positive, ...] = ()
     """Steps after which the rate drops, increasing."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """What the rate is multiplied by at a milestone."""
 
     @model_validator(mode="after")
     def _increasing(self) -> MultistepSchedule:
@@ -200,6 +213,7 @@ class DecaySchedule(_ScheduleSettings):
 
     name: Literal["cosine", "linear"]
     final_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Of the learning rate, what is left at max_steps."""
 
 
 ScheduleSettings = Annotated[ConstantSchedule | MultistepSchedule | DecaySchedule, Field(discriminator="name")]
@@ -246,17 +260,21 @@ class TrainConfig(Settings):
     replicate: Count = 0
     """Which repetition with another seed this is."""
     model: ModelSettings
+    """The network."""
     data: DataSettings
+    """The data set, and the noise and augmentation that every access to it has."""
     batch_size: Positive = 128
     """Examples per step; the last incomplete batch of an epoch is dropped."""
     max_steps: Positive
     """Optimization steps in all."""
     optimizer: OptimizerSettings
+    """The optimizer."""
     origin: Annotated[OriginSettings | None, Field(alias="from")] = None
     """Fine-tuning: the weights to start from; null: freshly initialized ones."""
     schedule: ScheduleSettings = ConstantSchedule(name="constant")
+    """How the learning rate changes over the steps."""
     loss: Literal["cross_entropy", "mse", "bce"] = "cross_entropy"
-    """mse and bce compare with one-hot targets and average over batch and classes."""
+    """The training loss; mse and bce compare with one-hot targets and average over batch and classes."""
     eval_every: Count = 1000
     """Steps between evaluations on the test set; 0: only at the end."""
     log_every: Positive = 100
@@ -264,6 +282,7 @@ class TrainConfig(Settings):
     checkpoint_every: Count = 5000
     """Steps between checkpoints; 0: only at the end."""
     collapse: CollapseSettings = CollapseSettings()
+    """When the collapse is measured during training."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     """auto, cpu, cuda or cuda:N; auto takes CUDA where there is a device."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

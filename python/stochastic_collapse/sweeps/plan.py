@@ -65,6 +65,7 @@ class SweepSettings(Settings):
     replicates: Positive = 1
     """Repetitions of each run with other seeds."""
     experiments: Annotated[dict[str, ExperimentSettings], Field(min_length=1)]
+    """The experiments by name."""
 
 
 @dataclass(frozen=True)

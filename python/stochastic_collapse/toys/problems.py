@@ -51,7 +51,9 @@ class ToyConfig(Settings):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     """Name of the experiment: letters, digits, '.', '_' and '-'; the first part of the run directory's name."""
     seed: Count = 1
+    """Of the data and of all trajectories."""
     problem: Annotated[SDEProblem | SGDProblem, Field(discriminator="name")]
+    """What is simulated; its name may be left to the command line."""
     noise: Grid
     """Noise levels, one number or more, of the meaning that the problem gives them. Numbers, and ranges {start, stop,
     count} with both ends."""
@@ -72,6 +74,7 @@ class SDEConfig(ToyConfig):
     """All settings of an ensemble of solutions of a stochastic differential equation."""
 
     problem: Annotated[SDEProblem, Field(discriminator="name")]
+    """The equation; its name may be left to the command line."""
     method: Literal["auto", "tabulated", "direct"] = "auto"
     """How a step is computed (DESIGN §5); auto: tabulated for the single neuron, direct for the well."""
     dt: Annotated[float, Field(gt=0)]
@@ -88,6 +91,7 @@ class SGDConfig(ToyConfig):
     """All settings of an ensemble of runs of SGD, `trajectories` of them with random numbers of their own."""
 
     problem: Annotated[SGDProblem, Field(discriminator="name")]
+    """The model that SGD trains; its name may be left to the command line."""
     lr: PositiveGrid
     """Learning rate after warm-up: one number, or one for each noise level. One noise level is repeated likewise."""
     schedule: ScheduleSettings = ConstantSchedule(name="constant")

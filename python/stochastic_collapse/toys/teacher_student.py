@@ -22,9 +22,9 @@ class _TeacherStudentSettings(Settings):
     points: Positive = 1024
     """Number N of examples."""
     inputs: Positive = 64
-    """n."""
+    """Number n of inputs."""
     outputs: Positive = 64
-    """m."""
+    """Number m of outputs."""
     teacher: PositiveGrid = tuple(np.linspace(0.5, 1, 8).tolist())
     """Singular values of the teacher, as many as its rank. Numbers, and ranges {start, stop, count} with both ends."""
     target_noise: NonNegative = 0.5

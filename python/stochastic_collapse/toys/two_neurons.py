@@ -17,6 +17,7 @@ class TwoNeuronsSettings(Settings):
     points: Positive = 8
     """Number N of data points, x ~ N(0, 1) and y ~ N(0, 1)."""
     momentum: Fraction = 0.9
+    """Of SGD."""
     w_in: tuple[float, float] = (1.0, 0.6)
     """Incoming weights at the start, one for each neuron."""
     w_out: tuple[float, float] = (-0.6, -0.4)
