@@ -13,8 +13,6 @@ from torch.nn import functional
 
 from stochastic_collapse.neurons import trace
 
-from .kinds import Apply
-
 Draw = Any
 
 
@@ -24,8 +22,7 @@ class Residual(nn.Module):
         self.block, self.shortcut = block, shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.shortcut(x) + self.block(x)
-        return x
+        return self.shortcut(x) + self.block(x)
 
 
 class Branches(nn.Module):
@@ -133,7 +130,9 @@ def convolution(draw: Draw, channels: int, out: int) -> nn.Module:
 def block(draw: Draw, channels: int, depth: int) -> tuple[nn.Module, int]:
     """A module for images of so many channels, and how many it returns. Its places stay."""
     kinds = ["convolution", "normalized", "excitation", "shuffle", "gated"]
-    kind = draw(st.sampled_from([*kinds, "chain", "residual", "projected", "branches", "attention"] if depth else kinds))
+    kind = draw(
+        st.sampled_from([*kinds, "chain", "residual", "projected", "branches", "attention"] if depth else kinds)
+    )
     out = draw(st.sampled_from(CHANNELS))
     match kind:
         case "convolution":
@@ -175,7 +174,9 @@ def network(draw: Draw) -> nn.Module:
     places = 4 if isinstance(modules[-1], nn.Identity) else 2
     if draw(st.booleans()):
         return nn.Sequential(*modules, nn.Flatten(), nn.Linear(channels * places**2, 2))
-    return nn.Sequential(*modules, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 5), nn.GELU(), nn.Linear(5, 2))
+    return nn.Sequential(
+        *modules, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 5), nn.GELU(), nn.Linear(5, 2)
+    )
 
 
 # Where channels are concatenated and then divided into groups that do not respect what was put together.

@@ -153,7 +153,9 @@ class Program:
     def broadcast(self, x: Tensor) -> Tensor | None:
         """Along an axis of size 1, in which nothing is said of the other operand."""
         y = self.pick()
-        if len(y.shape) > len(x.shape) or any(n not in (1, m) for n, m in zip(y.shape[::-1], x.shape[::-1], strict=False)):
+        if len(y.shape) > len(x.shape) or any(
+            n not in (1, m) for n, m in zip(y.shape[::-1], x.shape[::-1], strict=False)
+        ):
             return None
         for mine, other in zip(x.extents[::-1], y.extents[::-1], strict=False):
             unify(mine, other)

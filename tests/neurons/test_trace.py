@@ -220,9 +220,7 @@ def _two_inputs(m: Any, left: Tensor, right: Tensor, scale: float = 1.0) -> dict
 )
 def test_the_input_may_be_several_tensors_and_the_output_a_container(example: ExampleInput) -> None:
     model = Apply(_two_inputs, left=nn.Linear(2, 5), right=nn.Linear(3, 5, bias=False), head=nn.Linear(5, 2))
-    assert described(trace(model, example)) == [
-        Found("stream", 5, "left.weight left.bias right.weight", "head.weight")
-    ]
+    assert described(trace(model, example)) == [Found("stream", 5, "left.weight left.bias right.weight", "head.weight")]
 
 
 def test_a_branch_behind_a_gate_that_is_zero_is_checked() -> None:
@@ -259,12 +257,14 @@ def test_two_neurons_are_never_checked_by_leaving_them_in_place() -> None:
     for seed in range(8):
         torch.manual_seed(seed)
         model = nn.Sequential(*(nn.Linear(2, 2) for _ in range(4)))
-        wrong = [NeuronLayer(f"{k}", 2, (Part(f"{k}.weight", (0,)),), (Part(f"{k + 1}.weight", (0,)),)) for k in range(3)]
+        wrong = [
+            NeuronLayer(f"{k}", 2, (Part(f"{k}.weight", (0,)),), (Part(f"{k + 1}.weight", (0,)),)) for k in range(3)
+        ]
         assert len(asymmetric(model, torch.ones(3, 2), wrong)) == 3
 
 
 def _by_sign(m: Any, x: Tensor) -> Tensor:
-    return m.head(x if x.sum() > 0 else -x)  # type: ignore[no-any-return]
+    return m.head(x if x.sum() > 0 else -x)
 
 
 @pytest.mark.parametrize(
