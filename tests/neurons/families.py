@@ -179,8 +179,8 @@ NETWORKS: dict[str, Network] = {
     "DistilBERT": _transformers("DistilBertConfig", "DistilBertForSequenceClassification", _tokens, vocab_size=61,
                                 dim=24, hidden_dim=40, n_layers=2, n_heads=4, max_position_embeddings=16,
                                 num_labels=CLASSES),
-    "T5 encoder": _transformers("T5Config", "T5ForTokenClassification", _tokens, vocab_size=61, d_model=24, d_kv=6, d_ff=40,
-                                num_layers=2, num_heads=4, num_labels=CLASSES),
+    "T5 encoder": _transformers("T5Config", "T5ForTokenClassification", _tokens, vocab_size=61, d_model=24, d_kv=6,
+                                d_ff=40, num_layers=2, num_heads=4, num_labels=CLASSES),
     "LLaMA": _transformers("LlamaConfig", "LlamaForCausalLM", _tokens, **_DECODER),
     "Qwen3": _transformers("Qwen3Config", "Qwen3ForCausalLM", _tokens, head_dim=6, **_DECODER),
 }  # fmt: skip

@@ -166,7 +166,9 @@ KINDS: dict[str, Kind] = {
         (Found("0", 5, "0.weight 0.bias", "2.weight"), Found("2", 4, "2.weight 2.bias", "4.weight")),
     ),
     "linear over tokens": Kind(
-        chain(nn.Linear(3, 5, bias=False), nn.GELU(), nn.Linear(5, 2)), (2, 7, 3), (Found("0", 5, "0.weight", "2.weight"),)
+        chain(nn.Linear(3, 5, bias=False), nn.GELU(), nn.Linear(5, 2)),
+        (2, 7, 3),
+        (Found("0", 5, "0.weight", "2.weight"),),
     ),
     "conv1d": Kind(
         chain(nn.Conv1d(3, 5, 3), nn.GELU(), nn.Conv1d(5, 2, 3, stride=2, padding=1)),
@@ -266,7 +268,8 @@ KINDS: dict[str, Kind] = {
     ),
     "squeeze and excitation": Kind(
         lambda: Apply(
-            _squeeze, conv=nn.Conv2d(3, 5, 3), reduce=nn.Conv2d(5, 3, 1), expand=nn.Conv2d(3, 5, 1), head=nn.Linear(45, 2)
+            _squeeze, conv=nn.Conv2d(3, 5, 3), reduce=nn.Conv2d(5, 3, 1), expand=nn.Conv2d(3, 5, 1),
+            head=nn.Linear(45, 2),
         ),
         (2, 3, 5, 5),
         (
@@ -379,7 +382,10 @@ KINDS: dict[str, Kind] = {
         ),
     ),
     "embedding": Kind(
-        chain(nn.Embedding(9, 5), nn.Flatten(), nn.Linear(20, 2)), (3, 4), (Found("0", 5, "0.weight", "2.weight"),), tokens
+        chain(nn.Embedding(9, 5), nn.Flatten(), nn.Linear(20, 2)),
+        (3, 4),
+        (Found("0", 5, "0.weight", "2.weight"),),
+        tokens,
     ),
     "tied embedding": Kind(
         lambda: Apply(_tied, embed=nn.Embedding(9, 5), mlp=nn.Sequential(nn.Linear(5, 4), nn.GELU(), nn.Linear(4, 5))),

@@ -22,8 +22,7 @@ class Residual(nn.Module):
         self.block, self.shortcut = block, shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.shortcut(x) + self.block(x)
-        return x
+        return self.shortcut(x) + self.block(x)
 
 
 class Branches(nn.Module):

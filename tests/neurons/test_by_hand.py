@@ -47,7 +47,7 @@ def _attention(heads: int) -> nn.Module:
     def forward(m: nn.Module, x: Tensor) -> Tensor:
         q, k, v = m.qkv(x).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)  # type: ignore[operator]
         mixed = (q @ k.mT).softmax(-1) @ v
-        return m.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return, operator]
+        return m.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[operator]
 
     return Apply(forward, qkv=nn.Linear(5, 3 * heads * 4), out=nn.Linear(heads * 4, 2))
 
@@ -56,7 +56,7 @@ def _residual() -> nn.Module:
     def forward(m: nn.Module, x: Tensor) -> Tensor:
         x = m.stem(x)  # type: ignore[operator]
         x = x + m.second(torch.tanh(m.first(m.norm(x))))  # type: ignore[operator]
-        return m.head(functional.avg_pool2d(x, 2).flatten(1))  # type: ignore[no-any-return, operator]
+        return m.head(functional.avg_pool2d(x, 2).flatten(1))  # type: ignore[operator]
 
     return Apply(
         forward, stem=nn.Conv2d(3, 4, 1, bias=False), norm=nn.BatchNorm2d(4), first=nn.Conv2d(4, 6, 3, padding=1),
@@ -90,7 +90,8 @@ LAYERS = {
         {("0.weight", 0): _each(6), ("0.bias", 0): _each(6)}, [[0, 1, 2], [3, 4, 5]],
     ),
     "depthwise": Layer(
-        chain(nn.Conv1d(4, 5, 1), nn.Tanh(), nn.Conv1d(5, 5, 2, groups=5), nn.Tanh(), nn.Conv1d(5, 2, 1)), (7, 4, 3), "0",
+        chain(nn.Conv1d(4, 5, 1), nn.Tanh(), nn.Conv1d(5, 5, 2, groups=5), nn.Tanh(), nn.Conv1d(5, 2, 1)), (7, 4, 3),
+        "0",
         {**{(name, 0): _each(5) for name in ("0.weight", "0.bias", "2.weight", "2.bias")}, ("4.weight", 1): _each(5)},
         [[0, 1, 2, 3, 4]],
     ),

@@ -111,7 +111,9 @@ def test_the_neuron_that_is_treated_apart_is_left_out() -> None:
     model = between(lambda x: x[:, :1].sigmoid() * x[:, 1:], 5)()
     (layer,) = trace(model, torch.randn(4, 3)).layers
     assert layer.neurons == 5
-    assert torch.equal(neuron_vectors(dict(model.named_parameters()), layer)[:, :3], model.stem.weight[1:])  # type: ignore[union-attr]
+    assert torch.equal(
+        neuron_vectors(dict(model.named_parameters()), layer)[:, :3], model.get_parameter("stem.weight")[1:]
+    )
 
 
 def test_spectral_norm_is_skipped_and_the_layers_around_it_are_found() -> None:

@@ -264,7 +264,7 @@ def test_two_neurons_are_never_checked_by_leaving_them_in_place() -> None:
 
 
 def _by_sign(m: Any, x: Tensor) -> Tensor:
-    return m.head(x if x.sum() > 0 else -x)  # type: ignore[no-any-return]
+    return m.head(x if x.sum() > 0 else -x)
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ def asymmetric(model: nn.Module, example_input: ExampleInput, layers: Sequence[N
 
     The check is made on a copy of `model` in evaluation mode and double precision, with random weights, since in the
     given ones too much may be zero to show anything, and on random numbers of the example's shapes (integers as they
-    are). Two permutations are tried, a cycle of all neurons and the exchange of two that follow one another in it: these
-    make up all others. All layers are permuted at once, and one by one only where that changes the output.
+    are). Two permutations are tried, a cycle of all neurons and the exchange of two that follow one another in it:
+    these make up all others. All layers are permuted at once, and one by one only where that changes the output.
     """
     if not layers:
         return {}
@@ -63,7 +63,7 @@ class _Probe:
     def change(self, layers: Sequence[NeuronLayer]) -> float:
         """Largest change of the output by random permutations of the neurons of `layers`, over the largest output."""
         before = {name: self._tensors[name].detach().clone() for name in _touched(layers)}
-        changes = []
+        changes: list[float] = []
         for orders in zip(*map(self._permutations, layers), strict=True):
             for layer, order in zip(layers, orders, strict=True):
                 permute(self._tensors, layer, order)
