@@ -180,7 +180,7 @@ def network(draw: Draw) -> nn.Module:
 
 
 # Where channels are concatenated and then divided into groups that do not respect what was put together.
-CROSSING = "an axis is divided in two ways that do not fit together"
+CROSSING = ("an axis is divided in two ways that do not fit together", "each of its indices is treated in its own way")
 
 
 @settings(max_examples=25, deadline=None, derandomize=True, phases=[Phase.generate])  # shrinking would take minutes
@@ -192,5 +192,5 @@ def test_everything_is_found_and_passes_the_check(data: st.DataObject) -> None:
     assert [one for one in neurons.skipped if one.what.startswith("layer ")] == []
     *skipped, last = neurons.skipped
     assert last.what == [name for name, _ in model.named_parameters()][-1]  # the output's bias
-    assert all(CROSSING in one.reason for one in skipped)
+    assert all(any(reason in one.reason for reason in CROSSING) for one in skipped)
     assert skipped or neurons.coverage(model) == 1
