@@ -180,14 +180,22 @@ def network(draw: Draw) -> nn.Module:
 
 
 # Said where channels are divided into groups that do not respect how they were put together or shuffled before.
-CROSSING = ("divided in two ways that do not fit together", "reshaped across its boundaries", "a part of an axis")
+CROSSING = (
+    "divided in two ways that do not fit together",
+    "reshaped across its boundaries",
+    "a part of an axis",
+    "shuffled together with itself",
+    "treated in its own way",
+)
 EXAMPLES = 60
 
 
 def test_everything_is_found_and_passes_the_check() -> None:
     complete = []
 
-    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, phases=[Phase.generate])  # shrinking takes minutes
+    @settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, phases=[Phase.generate]
+    )  # shrinking takes minutes
     @given(st.data())
     def check(data: st.DataObject) -> None:
         torch.manual_seed(0)

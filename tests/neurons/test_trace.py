@@ -311,3 +311,25 @@ def test_vectors_have_all_weights_of_each_neuron() -> None:
         dim=1,
     )
     torch.testing.assert_close(vectors.sort(1).values, expected.sort(1).values, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "grouped",
+    [nn.Conv2d(6, 6, 1, groups=2), nn.ConvTranspose2d(6, 6, 1, groups=2), nn.Conv2d(6, 6, 1, groups=2, bias=False)],
+)
+def test_a_grouped_convolution_added_to_its_input_leaves_its_groups_apart(grouped: nn.Module) -> None:
+    """Its weight has the channels of a group twice and the groups once."""
+
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.grouped = grouped
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = x + self.grouped(x)
+            return out
+
+    model = nn.Sequential(nn.Conv2d(3, 6, 1), Residual(), nn.GELU(), nn.Conv2d(6, 2, 1))
+    neurons = trace(model, torch.randn(2, 3, 4, 4))
+    assert [(layer.name, layer.neurons, layer.blocks) for layer in neurons.layers] == [("1.stream", 6, 2)]
+    assert [one.what for one in neurons.skipped] == ["3.bias"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import or_
 
 import torch
 from torch import nn
@@ -130,6 +133,10 @@ class _Family:
 
 def _families(graph: Graph) -> list[_Family]:
     """The layers' axes: those that may be permuted, with the axes that always go with them."""
+    for extents in graph.findings.tensors:
+        for axis, times in (item for extent in extents for item in _times(resolve(extent)).items()):
+            if times > 1:
+                axis.fixed = axis.fixed or "it is shuffled together with itself"
     candidates = {
         axis: None
         for extents in graph.parameters.values()
@@ -160,17 +167,29 @@ def _families(graph: Graph) -> list[_Family]:
 
 
 def _companions(graph: Graph, candidates: Iterable[Axis]) -> dict[Axis, set[Axis]]:
-    """For each axis those that are axes of every tensor that it is an axis of."""
+    """For each axis those that are axes of every tensor that it is an axis of, and not more often than it is.
+
+    The weight of a grouped convolution whose output is added to its input has its channels twice, its groups once: then
+    the groups go with the channels, and the channels not with the groups.
+    """
     found: dict[Axis, set[Axis]] = {}
     wanted = set(candidates)
     for extents in graph.findings.tensors:
         resolved = [resolve(extent) for extent in extents]
-        here = {axis for extent in resolved for axis in axes_of(extent)}
+        here = sum(map(_times, resolved), Counter[Axis]())
         plain = {factor for extent in resolved for factor in extent if isinstance(factor, Axis)}
-        for axis in here & wanted:
-            beside = (plain | _beside(resolved, axis)) - {axis}
+        for axis in wanted & here.keys():
+            beside = {other for other in plain | _beside(resolved, axis) if here[other] <= here[axis]} - {axis}
             found[axis] = found[axis] & beside if axis in found else beside
     return found
+
+
+def _times(extent: Extent) -> Counter[Axis]:
+    """How often each axis is a factor of `extent`; of a sum, in that of its pieces where it is so most often."""
+    counts: Counter[Axis] = Counter()
+    for factor in extent:
+        counts += Counter([factor]) if isinstance(factor, Axis) else functools.reduce(or_, map(_times, factor.pieces))
+    return counts
 
 
 def _beside(extents: Iterable[Extent], axis: Axis) -> set[Axis]:
