@@ -47,8 +47,9 @@ check: setup
 	$(VENV)/bin/mypy figures benchmarks tools
 	$(VENV)/bin/mypy tests
 
+# A thread a process: two that take two threads each get in each other's way, and the tests' networks are small.
 test: check julia
-	$(WITH_JULIA) $(VENV)/bin/pytest -n auto --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(WITH_JULIA) $(VENV)/bin/pytest -n auto --maxprocesses 4 --dist worksteal
 
 bench: julia
 	$(VENV)/bin/python benchmarks/training.py
