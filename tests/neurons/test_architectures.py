@@ -187,7 +187,9 @@ EXAMPLES = 60
 def test_everything_is_found_and_passes_the_check() -> None:
     complete = []
 
-    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, phases=[Phase.generate])  # shrinking takes minutes
+    @settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, phases=[Phase.generate]
+    )  # shrinking takes minutes
     @given(st.data())
     def check(data: st.DataObject) -> None:
         torch.manual_seed(0)
