@@ -200,6 +200,28 @@ KINDS: dict[str, Kind] = {
         (2, 4, 5),
         (Found("0", 6, "0.weight 0.bias", "3.weight", 2),),
     ),
+    "grouped convolution beside a residual stream": Kind(
+        lambda: Apply(
+            lambda m, x: m.head((x := m.stem(x)) + m.grouped(x)),
+            stem=nn.Conv1d(3, 6, 1), grouped=nn.Conv1d(6, 6, 1, groups=2), head=nn.Conv1d(6, 2, 1),
+        ),
+        (2, 3, 5),
+        # its weight has the channels in a group along both axes, and the groups once
+        (Found("stream", 6, "stem.weight stem.bias grouped.weight grouped.bias", "grouped.weight head.weight", 2),),
+    ),
+    "grouped convolution within a residual stream": Kind(
+        lambda: Apply(
+            lambda m, x: m.head((x := m.stem(x)) + m.back(torch.tanh(m.grouped(x)))),
+            stem=nn.Conv1d(3, 6, 1), grouped=nn.Conv1d(6, 4, 1, groups=2), back=nn.Conv1d(4, 6, 1),
+            head=nn.Conv1d(6, 2, 1),
+        ),
+        (2, 3, 5),
+        # the weight of the way back has groups along both axes
+        (
+            Found("grouped", 4, "grouped.weight grouped.bias", "back.weight", 2),
+            Found("stream", 6, "stem.weight stem.bias back.weight back.bias", "grouped.weight head.weight", 2),
+        ),
+    ),
     "depthwise convolution": Kind(
         chain(nn.Conv2d(3, 5, 1), nn.ReLU(), nn.Conv2d(5, 5, 3, groups=5), nn.ReLU(), nn.Conv2d(5, 2, 1)),
         (2, 3, 5, 5),

@@ -116,6 +116,15 @@ def test_the_neuron_that_is_treated_apart_is_left_out() -> None:
     )
 
 
+def test_what_is_left_of_a_parameter_is_told() -> None:
+    """The columns of a matrix that read the input."""
+    neurons = trace(*network("concatenation"))
+    assert {one.what: one.reason for one in neurons.skipped} == {
+        "head.weight": "25% of it: it is an axis of the network's output; it is an axis of the network's input",
+        "head.bias": "it is an axis of the network's output",
+    }
+
+
 def test_spectral_norm_is_skipped_and_the_layers_around_it_are_found() -> None:
     model = nn.Sequential(
         nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5), nn.ReLU(), parametrizations.spectral_norm(nn.Linear(5, 6)),

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..errors import InputError, StochasticCollapseError
 from ..neurons import ExampleInput, Neurons, Skipped, trace
-from ..neurons.graph import arguments, evaluating, few_examples, outputs, without_fast_path
+from ..neurons.graph import arguments, evaluating, few_examples, in_double_precision, outputs, without_fast_path
 from .plan import LayerPlan, plan_layer
 from .surgery import Attribute, Inoperable, ambiguities, operable, operate, project, tensors_of
 
@@ -228,7 +228,7 @@ class _Surgeon:
 
     def _outputs(self, model: nn.Module) -> list[Tensor]:
         args, kwargs = self._random
-        with torch.no_grad():
+        with torch.no_grad(), in_double_precision():
             return outputs(model.double().eval()(*args, **kwargs))
 
 

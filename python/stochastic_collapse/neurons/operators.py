@@ -289,6 +289,7 @@ def linear(call: Call) -> Result:
     unify(x.extents[-1], weight.extents[1])
     _reads(call, weight, 1)
     _writes(call, weight, 0)
+    _over(call, x, [len(x.extents) - 1])
     if bias is not None:
         unify(bias.extents[0], weight.extents[0])
     return [*x.extents[:-1], weight.extents[0]]
@@ -313,7 +314,8 @@ def _product(call: Call, a: Value, b: Value) -> list[Extent]:
         return list(_unknown(call))
     unify(a.extents[-1], b.extents[-2])
     batch = broadcast([a.extents[:-2], b.extents[:-2]], call.shape[:-2])
-    call.findings.tensors += [(*batch, extent) for extent in (a.extents[-1], a.extents[-2], b.extents[-1])]
+    apart = [(), (a.extents[-1],), (a.extents[-2],), (b.extents[-1],)]
+    call.findings.tensors += [(*batch, *extents) for extents in apart]
     if a.depends_on_input and b.depends_on_input:
         couple(a.extents[-1], call.coupling())
         _mark_heads(batch)
@@ -350,7 +352,8 @@ def attention(call: Call) -> Result:
         couple(one, call.coupling())
     if call.argument(5, False):
         _fix_all(scores[-2:], "causal attention goes along it")
-    call.findings.tensors += [scores, *((*heads, extent) for extent in (*scores[-2:], q.extents[-1], v.extents[-1]))]
+    apart = [(), *((extent,) for extent in (*scores[-2:], q.extents[-1], v.extents[-1]))]
+    call.findings.tensors += [scores, *((*heads, *extents) for extents in apart)]
     return [*heads, q.extents[-2], v.extents[-1]]
 
 
@@ -420,6 +423,7 @@ def _convolve(
     spatial = len(weight.extents) - 2
     batch, channels, places = x.extents[: -spatial - 1], x.extents[-spatial - 1], x.extents[-spatial:]
     out = weight.extents[0]
+    group: Extent = ()
     if groups == 1:
         unify(channels, weight.extents[1])
         _reads(call, weight, 1)
@@ -433,6 +437,7 @@ def _convolve(
         for name in weight.parameters or ():
             call.findings.groups[name] = group
     _writes(call, weight, 0)
+    call.findings.tensors.append((*batch, group, *places))
     if bias is not None:
         unify(bias.extents[0], out)
     _fix_all(weight.extents[2:], "it is an axis of a kernel")
@@ -455,7 +460,7 @@ def _transposed(call: Call, x: Value, weight: Value, bias: Value | None, groups:
     spatial = len(weight.extents) - 2
     batch, channels, places = x.extents[: -spatial - 1], x.extents[-spatial - 1], x.extents[-spatial:]
     unify(channels, weight.extents[0])
-    out = weight.extents[1]
+    out, group = weight.extents[1], ()  # type: tuple[Extent, Extent]
     if groups > 1:
         group, _ = _channels([channels], groups)
         out = (*group, *out)
@@ -463,6 +468,7 @@ def _transposed(call: Call, x: Value, weight: Value, bias: Value | None, groups:
             call.findings.groups[name] = group
     _reads(call, weight, 0)
     _writes(call, weight, 1)
+    call.findings.tensors.append((*batch, group, *places))
     if bias is not None:
         unify(bias.extents[0], out)
     _fix_all(weight.extents[2:], "it is an axis of a kernel")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from operator import or_
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .axes import Axis, Extent, Sum, axes_of, resolve
 from .graph import ExampleInput, Graph, few_examples, trace_graph
@@ -24,7 +24,7 @@ class Skipped:
     """Weights that belong to no neuron that could be found."""
 
     what: str
-    """A parameter, or a layer that failed the check of its symmetry."""
+    """A parameter, all or a part of it, or a layer that failed the check of its symmetry."""
     reason: str
 
 
@@ -39,13 +39,8 @@ class Neurons:
 
     def coverage(self, model: nn.Module) -> float:
         """Fraction of the numbers in the weights of `model` (parameters of two or more axes) that are in a neuron."""
-        parameters = {name: p for name, p in model.named_parameters() if p.ndim > 1}
-        found = {name: torch.zeros(p.shape, dtype=torch.bool) for name, p in parameters.items()}
-        for layer in self.layers:
-            for part in layer.parts:
-                if part.parameter in found:
-                    part.view(found[part.parameter]).fill_(True)
-        return sum(int(f.sum()) for f in found.values()) / max(1, sum(p.numel() for p in parameters.values()))
+        weights = [found for found in _found(model, self.layers).values() if found.ndim > 1]
+        return sum(int(found.sum()) for found in weights) / max(1, sum(found.numel() for found in weights))
 
 
 def trace(model: nn.Module, example_input: ExampleInput) -> Neurons:
@@ -71,6 +66,15 @@ def trace(model: nn.Module, example_input: ExampleInput) -> Neurons:
     found = tuple(layer for layer in layers if layer.name not in failed)
     skipped = [Skipped(f"layer {name}", reason) for name, reason in failed.items()]
     return Neurons(found, (*skipped, *_skipped(graph, model, layers, failed)), graph)
+
+
+def _found(model: nn.Module, layers: Iterable[NeuronLayer]) -> dict[str, Tensor]:
+    """For each parameter a mask of the numbers that belong to a neuron."""
+    masks = {name: torch.zeros(p.shape, dtype=torch.bool) for name, p in model.named_parameters()}
+    for layer in layers:
+        for part in layer.parts:
+            part.view(masks[part.parameter]).fill_(True)
+    return masks
 
 
 # --- layers from axes -----------------------------------------------------------------------------------------------
@@ -167,19 +171,15 @@ def _families(graph: Graph) -> list[_Family]:
 
 
 def _companions(graph: Graph, candidates: Iterable[Axis]) -> dict[Axis, set[Axis]]:
-    """For each axis those that are axes of every tensor that it is an axis of, and not more often than it is.
-
-    The weight of a grouped convolution whose output is added to its input has its channels twice, its groups once: then
-    the groups go with the channels, and the channels not with the groups.
-    """
+    """For each axis those that are axes of every tensor that it is an axis of."""
     found: dict[Axis, set[Axis]] = {}
     wanted = set(candidates)
     for extents in graph.findings.tensors:
         resolved = [resolve(extent) for extent in extents]
-        here = sum(map(_times, resolved), Counter[Axis]())
+        here = {axis for extent in resolved for axis in axes_of(extent)}
         plain = {factor for extent in resolved for factor in extent if isinstance(factor, Axis)}
-        for axis in wanted & here.keys():
-            beside = {other for other in plain | _beside(resolved, axis) if here[other] <= here[axis]} - {axis}
+        for axis in here & wanted:
+            beside = (plain | _beside(resolved, axis)) - {axis}
             found[axis] = found[axis] & beside if axis in found else beside
     return found
 
@@ -316,27 +316,32 @@ def _shared(names: Sequence[str]) -> list[str]:
 # --- what is left ---------------------------------------------------------------------------------------------------
 
 
-def _skipped(
-    graph: Graph, model: nn.Module, layers: Iterable[NeuronLayer], failed: Container[str]
-) -> Iterator[Skipped]:
-    """The parameters that are in no layer, or only in layers that failed the check."""
-    homes: dict[str, list[str]] = {}
-    for layer in layers:
-        for part in layer.parts:
-            homes.setdefault(part.parameter, []).append(layer.name)
-    for name, _ in model.named_parameters():
-        layers_of = homes.get(name, [])
-        if all(layer in failed for layer in layers_of):
-            yield Skipped(name, f"its layer {layers_of[0]} failed the check" if layers_of else _reason(graph, name))
+def _skipped(graph: Graph, model: nn.Module, layers: Sequence[NeuronLayer], failed: Container[str]) -> list[Skipped]:
+    """The parameters of which something is in no layer, or only in layers that failed the check."""
+    homes = {part.parameter: layer.name for layer in layers if layer.name in failed for part in layer.parts}
+    good = [layer for layer in layers if layer.name not in failed]
+    known = {axis for layer in good for axis in layer.axes}
+    skipped = []
+    for name, found in _found(model, good).items():
+        if bool(found.all()):
+            continue
+        reason = f"its layer {homes[name]} failed the check" if name in homes else _reason(graph, name, known)
+        left = f"{1 - float(found.float().mean()):.0%} of it: " if bool(found.any()) else ""
+        skipped.append(Skipped(name, left + reason))
+    return skipped
 
 
-def _reason(graph: Graph, name: str) -> str:
+def _reason(graph: Graph, name: str, known: Container[Axis]) -> str:
     if name not in graph.parameters:
         return "the network's output does not depend on it on this example"
     reasons = []
     for extent in filter(resolve, graph.parameters[name]):
-        for axis in axes_of(extent):
-            reasons.append(axis.fixed or "nothing that reads what it writes has weights of its own")
-        if not list(axes_of(extent)):
+        axes = list(axes_of(extent))
+        reasons += [
+            axis.fixed or "nothing that reads what it writes has weights of its own"
+            for axis in axes
+            if axis not in known
+        ]
+        if not axes:
             reasons.append("each of its indices is treated in its own way")
     return "; ".join(dict.fromkeys(reasons)) or "it is a single number"
