@@ -11,7 +11,7 @@ import commands
 import configuration
 import formulas
 import links
-import notebook
+import notebook_page
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -35,7 +35,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the notebook's page and pictures."""
     for file in list(files):
         if file.src_uri.endswith(".ipynb"):
-            page, pictures = notebook.to_markdown(Path(config.docs_dir) / file.src_uri)
+            page, pictures = notebook_page.to_markdown(Path(config.docs_dir) / file.src_uri)
             files.append(File.generated(config, f"{file.src_uri.removesuffix('.ipynb')}.md", content=page))
             for name, content in pictures.items():
                 files.append(File.generated(config, name, content=content))
