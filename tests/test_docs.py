@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import commands
 import configuration
 import links
 import notebook_page
-import pytest
-
 import stochastic_collapse
 from stochastic_collapse.cli import cli
 from stochastic_collapse.config import json_schema
@@ -126,6 +128,16 @@ def test_public_modules_have_an_api_page() -> None:
     pages = {path.stem for path in (DOCS / "reference" / "api").glob("*.md")}
     homes = set(stochastic_collapse._HOME.values()) - {"config", "training"}  # whose public names are the flat ones
     assert homes <= pages
+
+
+def test_names_that_are_also_modules_are_documented_by_their_full_path() -> None:
+    """To mkdocstrings `collapse.effective_rank` is the module: the function has to be named apart."""
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in (DOCS / "reference" / "api").glob("*.md")}
+    for page in pages.keys() - {"index"}:
+        module = importlib.import_module(f"stochastic_collapse.{page}")
+        for name in getattr(module, "__all__", []):
+            if importlib.util.find_spec(f"{module.__name__}.{name}") is not None:
+                assert f"::: {module.__name__}.{name}.{name}\n" in pages[page]
 
 
 def test_the_check_of_the_built_site_finds_what_is_wrong(tmp_path: Path) -> None:

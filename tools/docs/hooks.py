@@ -7,14 +7,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
 import commands
 import configuration
 import formulas
 import links
 import notebook_page
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
 
 _log = logging.getLogger("mkdocs.hooks.docs")  # in strict mode mkdocs counts its warnings
 
