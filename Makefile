@@ -7,7 +7,7 @@ RUNS := $(or $(SC_RUNS),runs)
 # The toy simulations' Julia: yours, or the private one that `make julia` puts here.
 WITH_JULIA := SC_JULIA="$(or $(SC_JULIA),$(shell command -v julia),$(CURDIR)/.cache/julia/bin/julia)"
 
-.PHONY: setup julia demo figures check test bench clean
+.PHONY: setup julia demo figures docs tour tour-check check test bench clean
 
 setup: $(VENV)/ready
 
@@ -40,6 +40,19 @@ demo: julia
 figures: julia
 	$(WITH_JULIA) $(VENV)/bin/python figures/regenerate.py --size $(or $(SIZE),quick)
 
+# The documentation's site, into site/; every warning, broken link and fetch from elsewhere is an error.
+docs: $(VENV)/docs-ready
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+# The notebook of the documentation, run again: `tour` stores its output in it, `tour-check` sees that it runs.
+tour tour-check: $(VENV)/docs-ready
+	$(VENV)/bin/python tools/docs/tour.py $(if $(filter tour,$@),--store)
+
+$(VENV)/docs-ready: $(VENV)/ready
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	@touch $@
+
 check: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -59,4 +72,4 @@ bench: julia
 	$(WITH_JULIA) $(VENV)/bin/python benchmarks/toys.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -34,6 +34,6 @@ def _help(text: str) -> Iterator[str]:
 def _options(command: click.Command, context: click.Context) -> Iterator[str]:
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None:
+        if record is not None and record[1]:  # arguments stand in the usage line
             names, meaning = (part.replace("|", "\\|") for part in record)
             yield f"| `{names}` | {meaning} |"

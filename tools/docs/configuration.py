@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stochastic_collapse.config import TrainConfig, json_schema
+from stochastic_collapse.config import Settings, TrainConfig, json_schema
 from stochastic_collapse.sweeps.plan import SweepSettings
 from stochastic_collapse.toys.problems import SDEConfig, SGDConfig
 
 Schema = Mapping[str, Any]
 
-KINDS = {"train": TrainConfig, "sde": SDEConfig, "sgd": SGDConfig, "sweep": SweepSettings}
+KINDS: dict[str, type[Settings]] = {"train": TrainConfig, "sde": SDEConfig, "sgd": SGDConfig, "sweep": SweepSettings}
 """By the names that reference/configuration.md uses: {{ settings: train }}."""
 
 _HEADER = ["| setting | value | default | meaning |", "| --- | --- | --- | --- |"]

@@ -16,6 +16,8 @@ def to_mathml(page: str) -> str:
     def replace(match: re.Match[str]) -> str:
         tag, bracket, latex = match.groups()
         display = "block" if bracket == "[" else "inline"
-        return f'<{tag} class="formula">{convert(html.unescape(latex).strip(), display=display)}</{tag}>'
+        # As characters, which are raised already; as superscripts primes would be raised twice.
+        source = html.unescape(latex).strip().replace("''", "″").replace("'", "′")
+        return f'<{tag} class="formula">{convert(source, display=display)}</{tag}>'
 
     return _MARKED.sub(replace, page)

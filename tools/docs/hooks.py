@@ -7,14 +7,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
 import commands
 import configuration
 import formulas
 import links
-import notebook
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+import notebook_page
 
 _log = logging.getLogger("mkdocs.hooks.docs")  # in strict mode mkdocs counts its warnings
 
@@ -35,7 +36,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the notebook's page and pictures."""
     for file in list(files):
         if file.src_uri.endswith(".ipynb"):
-            page, pictures = notebook.to_markdown(Path(config.docs_dir) / file.src_uri)
+            page, pictures = notebook_page.to_markdown(Path(config.docs_dir) / file.src_uri)
             files.append(File.generated(config, f"{file.src_uri.removesuffix('.ipynb')}.md", content=page))
             for name, content in pictures.items():
                 files.append(File.generated(config, name, content=content))
