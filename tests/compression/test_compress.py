@@ -314,13 +314,6 @@ def test_tolerances_out_of_range_are_refused(tolerance: float) -> None:
         compress(nn.Linear(2, 2), torch.zeros(1, 2), tolerance)
 
 
-def test_weights_that_are_not_finite_are_refused() -> None:
-    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
-    nn.init.constant_(model.get_parameter("0.bias"), float("nan"))
-    with pytest.raises(InputError, match="NaN or infinite"):
-        compress(model, torch.zeros(1, 3))
-
-
 def test_larger_tolerances_keep_fewer_neurons() -> None:
     """Of vectors that shrink geometrically, and near copies."""
     torch.manual_seed(0)
@@ -337,3 +330,182 @@ def test_larger_tolerances_keep_fewer_neurons() -> None:
     norms = measure_collapse(model, x)
     assert kept[2] == norms["independent"].sum()
     assert np.diff(kept).min() < 0
+
+
+# --- found by a review ----------------------------------------------------------------------------------------------
+
+
+class Encoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(16, 4, 12, batch_first=True)
+        self.first, self.encoder, self.last = nn.Linear(5, 16), nn.TransformerEncoder(layer, 2), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        out: Tensor = self.last(self.encoder(self.first(x), src_key_padding_mask=mask))
+        return out
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors")
+def test_a_compressed_encoder_takes_padding_masks() -> None:
+    """Also in evaluation without gradients, where PyTorch's own takes nested tensors."""
+    model = Encoder().eval()
+    randomize(model, 0)
+    x = torch.randn(2, 6, 5)
+    mask = torch.tensor([[0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 0]]).bool()
+    left = plant(model, x, 1, 1, 0)
+    for example in (x, {"x": x, "mask": mask}):
+        result = compress(model, example, 0)
+        assert dict(zip(result.layers["layer"], result.layers["neurons_after"], strict=True)) == left
+        with torch.no_grad():
+            torch.testing.assert_close(result.model(x, mask)[0, :4], model(x, mask)[0, :4], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(result.model(x, mask)[1], model(x, mask)[1], rtol=1e-4, atol=1e-5)
+
+
+class PlainCall(nn.Module):
+    def __init__(self, **options: bool) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(16, 4, batch_first=True, **options)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.attention(x, x, x)[0]
+        return out
+
+
+def test_attention_whose_averaged_weights_nobody_uses() -> None:
+    model = nn.Sequential(nn.Linear(5, 16), PlainCall(), nn.Linear(16, 3)).eval()
+    randomize(model, 0)
+    x = torch.randn(2, 6, 5)
+    assert_exact(model, dict(plant(model, x, 1, 1, 0)), x)
+
+
+def test_only_the_input_of_attention_collapses() -> None:
+    model = nn.Sequential(nn.Linear(5, 16), PlainCall(), nn.Linear(16, 3)).eval()
+    randomize(model, 0)
+    with torch.no_grad():
+        for tensor in (model.get_parameter("0.weight"), model.get_parameter("0.bias")):
+            tensor[3] = tensor[2]
+        weight = model.get_parameter("1.attention.in_proj_weight")
+        weight[:, 3] = weight[:, 2]
+    result = assert_exact(model, None, torch.randn(2, 6, 5))
+    assert list(result.layers["merged"]) == [1, 0, 0]
+    assert result.skipped == ()
+
+
+@pytest.mark.parametrize("option", ["add_bias_kv", "add_zero_attn"])
+def test_attention_with_more_keys_stays(option: str) -> None:
+    model = nn.Sequential(nn.Linear(5, 16), PlainCall(**{option: True}), nn.Linear(16, 8), nn.GELU(), nn.Linear(8, 3))
+    randomize(model, 0)
+    x = torch.randn(2, 6, 5)
+    plant(model, x, 1, 1, 0)
+    result = assert_exact(model.eval(), None, x)
+    assert result.layers.set_index("layer").loc["2", "neurons_after"] == 6
+    assert any("has bias_k or add_zero_attn" in one.reason for one in result.skipped)
+
+
+class Casting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.last(torch.tanh(self.first(x.float())))
+        return out
+
+
+def test_a_network_that_casts() -> None:
+    model = Casting()
+    randomize(model, 0)
+    x = torch.randn(4, 5)
+    assert_exact(model, dict(plant(model, x, 1, 1, 0)), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_other_precisions(dtype: torch.dtype) -> None:
+    model = nn.Sequential(nn.Linear(5, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 3)).to(dtype)
+    x = torch.randn(4, 5).to(dtype)
+    left = plant(model, x, 1, 1, 0)
+    result = compress(model, x, 0)
+    assert list(result.layers["neurons_after"]) == list(left.values())
+    assert result.model(x).dtype == dtype
+    assert result.largest_change < 0.1
+
+
+class Counting(nn.Module):
+    """Counts its calls in a buffer, one changed in place and one put anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 8), nn.Linear(8, 3)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+        self.register_buffer("others", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.get_buffer("calls").add_(1)
+        self.others = self.get_buffer("others") + 1
+        out: Tensor = self.last(torch.tanh(self.first(x)))
+        return out
+
+
+def test_buffers_of_the_model_stay_as_they_are() -> None:
+    model = Counting()
+    x = torch.randn(4, 5)
+    plant(model, x, 1, 1, 0)
+    compress(model, x, 0)
+    measure_collapse(model, x)
+    assert [int(buffer) for buffer in model.buffers()] == [0, 0]
+
+
+class Unrelated(nn.Module):
+    """Keeps a number that happens to be that of its neurons."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width = self.tokens = 8
+        self.first, self.last = nn.Linear(5, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.last(self.first(x).view(len(x), self.width))
+        return out
+
+
+def test_only_sizes_that_must_change_do() -> None:
+    model = Unrelated()
+    randomize(model, 0)
+    x = torch.randn(4, 5)
+    assert_exact(model, dict(plant(model, x, 1, 1, 0)), x)
+    small = compress(model, x, 0).model
+    assert isinstance(small, Unrelated)
+    assert (small.width, small.tokens) == (6, 8)
+
+
+def test_wrapped_networks_are_measured_and_compressed_by_their_own_names() -> None:
+    model = nn.Sequential(nn.Linear(5, 8), nn.GELU(), nn.Linear(8, 3))
+    x = torch.randn(4, 5)
+    left = plant(model, x, 1, 1, 0)
+    wrapped = nn.DataParallel(model)
+    assert list(measure_collapse(wrapped, x)["layer"]) == ["0"]
+    result = compress(wrapped, x, 0)
+    assert list(result.layers["neurons_after"]) == list(left.values())
+    assert isinstance(result.model, nn.Sequential)
+
+
+@pytest.mark.parametrize("example", [None, 3])
+def test_examples_of_other_kinds_are_refused(example: object) -> None:
+    with pytest.raises(InputError, match="example_input: expected a tensor, a sequence of arguments or a mapping"):
+        compress(nn.Linear(2, 2), example)  # type: ignore[arg-type]
+
+
+def test_nothing_found_and_nothing_given() -> None:
+    result = compress(nn.Sequential(nn.Linear(8, 3)), torch.randn(2, 8), 0)
+    assert "neurons 0 → 0 (0.0% fewer)" in result.summary()
+    model = nn.Sequential(nn.Linear(5, 8), nn.GELU(), nn.Linear(8, 3))
+    assert compress(model, torch.zeros(0, 5), 0).largest_change == 0
+
+
+@pytest.mark.parametrize("tolerance", [0, 0.1])
+def test_weights_that_are_not_finite_are_refused_at_any_tolerance(tolerance: float) -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    nn.init.constant_(model.get_parameter("0.bias"), float("nan"))
+    with pytest.raises(InputError, match="NaN or infinite"):
+        compress(model, torch.zeros(1, 3), tolerance)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..neurons import ExampleInput, NeuronLayer, Parameters, neuron_blocks, trace
+from ..neurons.graph import unwrapped
 from ..runs import COLLAPSE
 from .effective_rank import effective_rank_from_gram
 from .gram import inner_products, is_finite
@@ -71,4 +72,5 @@ def measure_collapse(model: nn.Module, example_input: ExampleInput) -> pd.DataFr
     layers are found by tracing; `neurons.trace` says how, and what it could not find. Works on the device of the model.
     Raises `InputError` where the network cannot be traced.
     """
+    model = unwrapped(model)
     return measure_layers(dict(model.named_parameters()), trace(model, example_input).layers)

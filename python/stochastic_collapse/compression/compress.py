@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -19,9 +19,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..errors import InputError, StochasticCollapseError
 from ..neurons import ExampleInput, Neurons, Skipped, trace
-from ..neurons.graph import arguments, evaluating, few_examples, in_double_precision, outputs, without_fast_path
+from ..neurons.graph import (
+    arguments,
+    evaluating,
+    few_examples,
+    in_double_precision,
+    outputs,
+    unwrapped,
+    without_fast_path,
+)
 from .plan import LayerPlan, plan_layer
-from .surgery import Attribute, Inoperable, ambiguities, operable, operate, project, tensors_of
+from .surgery import Attribute, Inoperable, known_sizes, operable, operate, project, tensors_of
 
 _TIMES, _WARM_UP = 11, 2  # calls whose median is the latency, and those before them
 _ENOUGH = 3.0  # seconds after which fewer calls will do
@@ -81,7 +89,7 @@ class Compression:
         b, a = self.before, self.after
         accuracy = "" if a.accuracy is None or b.accuracy is None else f", accuracy {b.accuracy:.2%} → {a.accuracy:.2%}"
         return (
-            f"neurons {b.neurons} → {a.neurons} ({1 - a.neurons / max(1, b.neurons):.1%} fewer), parameters "
+            f"neurons {b.neurons} → {a.neurons} ({(b.neurons - a.neurons) / max(1, b.neurons):.1%} fewer), parameters "
             f"{b.parameters:,} → {a.parameters:,}, FLOPs {b.flops:.3g} → {a.flops:.3g}, latency {b.milliseconds:.2f} → "
             f"{a.milliseconds:.2f} ms{accuracy}\nlargest change of an output {self.largest_change:.2g}"
         )
@@ -113,15 +121,16 @@ def compress(
     """
     if not 0 <= tolerance <= 1:
         raise InputError(f"tolerance: expected a number from 0 to 1, found {tolerance:g}")
-    few = few_examples(model, example_input)
-    neurons = trace(model, few)
-    tensors = {name: tensor.detach() for name, tensor in tensors_of(model).items()}
+    inner = unwrapped(model)
+    few = few_examples(inner, example_input)
+    neurons = trace(inner, few)
+    tensors = {name: tensor.detach() for name, tensor in tensors_of(inner).items()}
     skipped: list[Skipped] = []
     plans: list[LayerPlan] = []
     for layer in neurons.layers:
         plan = plan_layer(tensors, layer, tolerance)
         try:
-            possible = operable(model, plan) if not plan.kept.all() else plan
+            possible = operable(inner, plan) if not plan.kept.all() else plan
         except Inoperable as error:
             skipped.append(Skipped(layer.name, str(error)))
             continue
@@ -129,16 +138,16 @@ def compress(
             what = ", ".join(layer.shared)
             skipped.append(Skipped(layer.name, f"its redundant neurons stay: {what} makes them and reads them"))
         plans += [possible] if not possible.kept.all() else []
-    surgeon = _Surgeon(model, few, neurons)
+    surgeon = _Surgeon(inner, few, neurons)
     small, done, failed = surgeon.best(plans)
     skipped += failed
     args, kwargs = arguments(example_input)
-    with torch.no_grad(), evaluating(model), evaluating(small):
-        pairs = zip(outputs(model(*args, **kwargs)), outputs(small(*args, **kwargs)), strict=True)
-        change = max(float((a - b).abs().max()) if a.is_floating_point() else 0.0 for a, b in pairs)
+    with torch.no_grad(), evaluating(inner), evaluating(small):
+        pairs = zip(outputs(inner(*args, **kwargs)), outputs(small(*args, **kwargs)), strict=True)
+        change = max(float((a - b).abs().max()) if a.is_floating_point() and a.numel() else 0.0 for a, b in pairs)
     kept = {plan.layer.name: int(plan.kept.sum()) for plan in done}
     counts = [sum(layer.neurons for layer in neurons.layers), sum(kept.get(o.name, o.neurons) for o in neurons.layers)]
-    before, after = _sizes([model, small], counts, example_input, evaluate)
+    before, after = _sizes([inner, small], counts, example_input, evaluate)
     return Compression(small, tolerance, before, after, change, _table(neurons, done), tuple(skipped))
 
 
@@ -171,6 +180,8 @@ class _Surgeon:
 
     def best(self, plans: Sequence[LayerPlan]) -> tuple[nn.Module, list[LayerPlan], list[Skipped]]:
         """The network with as many of `plans` carried out as can be, these plans, and why not the others."""
+        if not plans:
+            return copy.deepcopy(self._model), [], []
         small, _ = self._attempt(plans)
         if small is not None:
             return small, list(plans), []
@@ -192,28 +203,37 @@ class _Surgeon:
 
     def _attempt(self, plans: Sequence[LayerPlan]) -> tuple[nn.Module | None, str]:
         """A smaller copy, or None and the reason."""
-        small, why = self._operate(plans, ())
-        if small is not None:
-            return small, why
+        small, why = self._operate(plans, frozenset())
         try:
-            doubtful = ambiguities(self._model, self._neurons, plans)
+            known = known_sizes(self._model, self._neurons, plans)
         except Inoperable:
             return None, why
-        parts = [
-            [set(some) for n in range(len(names)) for some in itertools.combinations(names, n)] for names in doubtful
-        ]
-        for choice in itertools.islice(itertools.product(*parts), 1, _GUESSES):
-            small, _ = self._operate(plans, set().union(*choice))
-            if small is not None:
-                return small, ""
-        return None, why
+        if not known:
+            return small, why
+        # Which of a module's attributes with the value of a size that changes are that size, shows in trying: none but
+        # those that must change do.
+        choices = (frozenset(some) for n in range(len(known) + 1) for some in itertools.combinations(known, n))
+        chosen: frozenset[Attribute] = frozenset()
+        if small is None:
+            for chosen in itertools.islice(choices, 1, _GUESSES):
+                small, _ = self._operate(plans, chosen)
+                if small is not None:
+                    break
+        if small is None:
+            return None, why
+        for attribute in known:
+            if attribute not in chosen:
+                other, _ = self._operate(plans, chosen | {attribute})
+                if other is not None:
+                    small, chosen = other, chosen | {attribute}
+        return small, ""
 
-    def _operate(self, plans: Sequence[LayerPlan], unrelated: Container[Attribute]) -> tuple[nn.Module | None, str]:
+    def _operate(self, plans: Sequence[LayerPlan], unrelated: frozenset[Attribute]) -> tuple[nn.Module | None, str]:
         small = copy.deepcopy(self._model)
         try:
             operate(small, self._neurons, plans, self._normalized, unrelated)
             expected, found = self._projected(plans), self._outputs(copy.deepcopy(small))
-        except (Inoperable, RuntimeError, TypeError, ValueError, IndexError) as error:  # shapes that do not fit
+        except Exception as error:  # whatever the network's own code raises where shapes do not fit
             reason = str(error) if isinstance(error, Inoperable) else f"its modules do not fit then: {error}"
             return None, " ".join(reason.split())[:200]
         change = max(map(_relative, found, expected))
@@ -228,7 +248,7 @@ class _Surgeon:
 
     def _outputs(self, model: nn.Module) -> list[Tensor]:
         args, kwargs = self._random
-        with torch.no_grad(), in_double_precision():
+        with torch.no_grad(), in_double_precision(), without_fast_path():
             return outputs(model.double().eval()(*args, **kwargs))
 
 
@@ -252,7 +272,7 @@ def _inputs_of_norms(model: nn.Module, neurons: Neurons, example_input: ExampleI
     hooks = [model.get_submodule(name).register_forward_pre_hook(partial(keep, name)) for name in names]
     args, kwargs = arguments(example_input)
     try:
-        with torch.no_grad(), evaluating(model):
+        with torch.no_grad(), evaluating(model), without_fast_path():
             if names:
                 model(*args, **kwargs)
     finally:

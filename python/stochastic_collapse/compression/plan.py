@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..collapse.gram import gram
 from ..collapse.independent import VANISHED, representatives
+from ..errors import InputError
 from ..neurons import NeuronLayer, Parameters, neuron_blocks
 
 Assignment = NDArray[np.int64]
@@ -71,11 +72,16 @@ def _exact(tensors: Parameters, layer: NeuronLayer) -> Assignment:
     """Of equal neurons the first stands for the others; what normalization has recorded of them must be equal too."""
     vectors = torch.cat(neuron_blocks(tensors, layer, layer.parts), dim=1)
     recorded = [part.vectors(tensors[part.parameter]).to(vectors) for part in layer.statistics]
-    rows = (torch.cat([vectors, *recorded], dim=1) + 0.0).cpu().numpy()  # adding 0 makes one zero of both
+    rows = torch.cat([vectors, *recorded], dim=1)
+    if not torch.isfinite(rows).all():
+        raise InputError(
+            f"layer {layer.name}: weights hold NaN or infinite values, so their collapse cannot be measured"
+        )
+    exact = (rows.double() + 0.0).cpu().numpy()  # adding 0 makes one zero of both
     vanished = (vectors == 0).all(dim=1).cpu().numpy()
     each = layer.neurons // layer.blocks
     first: dict[tuple[int, bytes], int] = {}
-    standing = [first.setdefault((k // each, row.tobytes()), k) for k, row in enumerate(rows)]
+    standing = [first.setdefault((k // each, row.tobytes()), k) for k, row in enumerate(exact)]
     return np.where(vanished, VANISHED, standing)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -112,13 +113,13 @@ def operate(
         for name, extent in findings.groups.items()
         if extent and _shrinks(extent, sizes)
     }
-    _replace_attention(model, findings.sizes, sizes)
+    extents = {**neurons.graph.parameters, **neurons.graph.buffers}
+    _replace_attention(model, extents, sizes)
     norms = {
         name: _weighted(model, name, counts, alive, inputs.get(name.rpartition(".")[0]))
         for name, extent in findings.norms.items()
         if name in tensors and _shrinks(extent, sizes) and name.endswith("weight")
     }
-    extents = {**neurons.graph.parameters, **neurons.graph.buffers}
     smaller = {
         name: _sliced(tensors[name], mask, [resized(extent, sizes) for extent in extents[name]])
         for name, mask in alive.items()
@@ -168,29 +169,32 @@ def _is_channels_last(tensor: Tensor) -> bool:
 # --- modules that know sizes ----------------------------------------------------------------------------------------
 
 
-def _replace_attention(model: nn.Module, named: Iterable[tuple[str, int, Extent]], sizes: Mapping[Any, int]) -> None:
-    """Attention of PyTorch's own takes heads × size for the width of its input: replace it where that changes."""
-    for path in {path for path, _, extent in named if _shrinks(extent, sizes)}:
+def _replace_attention(model: nn.Module, extents: Mapping[str, Sequence[Extent]], sizes: Mapping[Any, int]) -> None:
+    """Attention of PyTorch's own takes heads × size for the width of its input: replace it where either changes."""
+    shrinking = [name for name, axes in extents.items() if any(_shrinks(extent, sizes) for extent in axes)]
+    for path in {name.rpartition(".")[0].removesuffix(".out_proj") for name in shrinking}:
         module = model.get_submodule(path)
         if type(module) is nn.MultiheadAttention:
             if module.bias_k is not None or module.add_zero_attn:
                 raise Inoperable(f"{path} has bias_k or add_zero_attn")
             MultiheadAttention.from_plain(module)
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoder) and any(
+            isinstance(inner, MultiheadAttention) for inner in module.modules()
+        ):
+            module.enable_nested_tensor = module.use_nested_tensor = False  # which only PyTorch's own attention takes
 
 
-def ambiguities(model: nn.Module, neurons: Neurons, plans: Iterable[LayerPlan]) -> list[frozenset[Attribute]]:
-    """Attributes that have the same value in a module, of which some may have to change: those of each such value."""
-    found: dict[frozenset[Attribute], None] = {}
-    for _, together in _known_sizes(model, neurons.graph.findings.sizes, _new_sizes(plans)):
-        for names in together.values():
-            found[frozenset(names)] = None
-    return [names for names in found if len(names) > 1]
+def known_sizes(model: nn.Module, neurons: Neurons, plans: Iterable[LayerPlan]) -> list[Attribute]:
+    """Attributes of modules that reshape, which have the value of a size that changes."""
+    found = _known_sizes(model, neurons.graph.findings.sizes, _new_sizes(plans))
+    return list(dict.fromkeys(attribute for _, news in found for attribute in news))
 
 
 def _known_sizes(
     model: nn.Module, named: Iterable[tuple[str, int, Extent]], sizes: Mapping[Any, int]
-) -> Iterator[tuple[nn.Module, dict[int, list[Attribute]]]]:
-    """Modules that reshape by sizes which change, and for each new size the attributes with the old value."""
+) -> Iterator[tuple[nn.Module, dict[Attribute, int]]]:
+    """Modules that reshape by sizes which change, and their attributes of these values, with the new ones."""
     changes: dict[str, dict[int, set[int]]] = {}
     for path, size, extent in named:
         if (new := resized(extent, sizes)) != size:
@@ -199,13 +203,13 @@ def _known_sizes(
         module = model.get_submodule(path)
         if isinstance(module, nn.MultiheadAttention) or knows_its_sizes(module):
             continue
-        together: dict[int, list[Attribute]] = {}
+        news: dict[Attribute, int] = {}
         for name, value in vars(module).items():
             if type(value) is int and value in of_module:
                 if len(of_module[value]) > 1:
                     raise Inoperable(f"{path}.{name} = {value} is the size of two things that become different")
-                together.setdefault(min(of_module[value]), []).append((type(module), name))
-        yield module, together
+                news[type(module), name] = min(of_module[value])
+        yield module, news
 
 
 def _tell_sizes(
@@ -215,11 +219,10 @@ def _tell_sizes(
     unrelated: Container[Attribute],
 ) -> None:
     """Modules that reshape know sizes as attributes: set those that have become others."""
-    for module, together in _known_sizes(model, named, sizes):
-        for new, names in together.items():
-            for attribute in names:
-                if attribute not in unrelated:
-                    setattr(module, attribute[1], new)
+    for module, news in _known_sizes(model, named, sizes):
+        for attribute, new in news.items():
+            if attribute not in unrelated:
+                setattr(module, attribute[1], new)
 
 
 def _counts(model: nn.Module, name: str) -> Tensor:
@@ -254,7 +257,8 @@ def _weighted(
     for axis in (1,) if is_group else (-1, 1):
         if example is not None and example.shape[axis] == len(count):
             every = torch.ones_like(alive[name])
-            found, expected = over(every, torch.ones_like(count), {**how, "axis": axis})(example), module(example)
+            candidate = over(every, torch.ones_like(count), {**how, "axis": axis}).double()
+            found, expected = candidate(example.double()), copy.deepcopy(module).double()(example.double())
             if torch.allclose(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max())):
                 return over(alive[name], count, {**how, "axis": axis})
     raise Inoperable(f"{path} is a normalization of an unknown kind")

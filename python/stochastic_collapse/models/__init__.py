@@ -51,8 +51,8 @@ def network_like(name: str, weights: Mapping[str, Tensor]) -> tuple[nn.Module, T
         model, image_shape = _LIKE[name](weights)
         parameters = {key for key, _ in model.named_parameters()}
         missing = sorted(parameters - set(weights))
-    except (KeyError, IndexError):
-        missing = ["what its first and last layers are called"]
+    except (KeyError, IndexError) as error:
+        missing = [str(error.args[0]) if isinstance(error, KeyError) else "fc1.weight"]
     if missing:
         there = ", ".join([*weights][:4]) or "none"
         raise InputError(f"these weights are not a {name}: no {missing[0]!r} among {there}, …")

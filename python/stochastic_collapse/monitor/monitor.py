@@ -20,6 +20,7 @@ from ..collapse.report import layer_gram, layer_row
 from ..collapse.threads import single_threaded
 from ..errors import InputError
 from ..neurons import ExampleInput, NeuronLayer, Parameters, trace
+from ..neurons.graph import unwrapped
 from .record import Record
 from .sinks import Sink
 
@@ -72,7 +73,7 @@ class CollapseMonitor:
         if start_step < 0:
             raise InputError(f"start_step: expected a number of steps of 0 or more, found {start_step}")
         self.every = every
-        self._model = _unwrapped(model)
+        self._model = unwrapped(model)
         self.layers = _layers(self._model, example_input)
         self._sinks = tuple(log) if isinstance(log, Iterable) else (log,)
         self._record = Record(None if out is None else Path(out), up_to=start_step)
@@ -237,17 +238,6 @@ class _OnDevice:
     def gram(self) -> Tensor:
         self._arrived.synchronize()
         return self._matrix
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """The network inside `torch.compile` and the data-parallel wrappers, whose parameters have its own names."""
-    while True:
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
-        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):  # what torch.compile returns
-            model = inner
-        else:
-            return model
 
 
 def _layers(model: nn.Module, example_input: ExampleInput) -> tuple[NeuronLayer, ...]:

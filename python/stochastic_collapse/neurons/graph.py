@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
+import logging
 import operator
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,16 +36,22 @@ def arguments(example_input: ExampleInput) -> tuple[tuple[Any, ...], dict[str, A
         return (example_input,), {}
     if isinstance(example_input, Mapping):
         return (), dict(example_input)
-    return tuple(example_input), {}
+    if isinstance(example_input, Sequence):
+        return tuple(example_input), {}
+    raise InputError(
+        f"example_input: expected a tensor, a sequence of arguments or a mapping of named ones, found {example_input!r}"
+    )
 
 
 def outputs(result: Any) -> list[Tensor]:
     """The tensors that a network returns, of all kinds of containers."""
+    if dataclasses.is_dataclass(result) and not isinstance(result, Mapping):
+        result = vars(result)
     if isinstance(result, Mapping):
         result = {name: value for name, value in result.items() if name not in _BY_THE_WAY}
     tensors = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
     if not tensors:
-        raise InputError(f"the network returns no tensor, but {type(result).__name__}")
+        raise InputError(f"the network returns no tensor in a list, tuple, mapping or dataclass, but {result!r}"[:300])
     return tensors
 
 
@@ -84,7 +92,8 @@ class _Function(nn.Module):
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put all modules into evaluation mode, and each back afterwards; what the network draws moves no generator."""
+    """Put all modules into evaluation mode, and each back afterwards; calls move no generator and change no buffer."""
+    buffers = [(module, name, buffer, buffer.clone()) for module, name, buffer in _buffers(model)]
     training = {module: module.training for module in model.modules()}
     devices = {parameter.device for parameter in model.parameters() if parameter.is_cuda}
     model.eval()
@@ -94,6 +103,18 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, was in training.items():
             module.training = was
+        with torch.no_grad():
+            for module, name, buffer, value in buffers:
+                module._buffers[name] = buffer
+                if not torch.equal(buffer, value):  # leaves the version that autograd counts alone
+                    buffer.copy_(value)
+
+
+def _buffers(model: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
+    for module in model.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                yield module, name, buffer
 
 
 class _InDoublePrecision(TorchDispatchMode):
@@ -138,16 +159,41 @@ def trace_graph(model: nn.Module, example_input: ExampleInput) -> Graph:
     with evaluating(model), warnings.catch_warnings(), without_fast_path():
         warnings.simplefilter("ignore")
         try:
-            program = torch.export.export(_Function(model), args, kwargs, strict=False)
+            with _silent():
+                program = torch.export.export(_Function(model), args, kwargs, strict=False)
         except InputError:
             raise
         except Exception as error:  # whatever the network's own code or the exporter raises
             reason = " ".join(str(error).split())[:300]
+            hint = " (operations that depend on the numbers in the input cannot)" if "DataDependent" in reason else ""
             raise InputError(
-                f"{type(model).__name__} cannot be traced on this example input: {type(error).__name__}: {reason}"
+                f"{type(model).__name__} cannot be traced on this example input{hint}: {type(error).__name__}: {reason}"
             ) from error
+    program.graph.eliminate_dead_code()  # what nobody uses, such as averaged attention weights, says nothing
     names = _canonical(model)
     return _Tracer(names).follow(program)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """No log of the exporter, which lists whole graphs where it fails."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside `torch.compile` and the data-parallel wrappers, whose parameters have its own names."""
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):  # what torch.compile returns
+            model = inner
+        else:
+            return model
 
 
 @contextlib.contextmanager

@@ -787,6 +787,8 @@ def ordered(call: Call) -> Result:
     """The order along some axes matters; the result has the same ones, where their sizes are the same."""
     x = call.args[0]
     place = {"roll": 2, "triu": 99, "tril": 99, "topk": 2}.get(call.name, 1)
+    if call.name in ("sort", "argsort") and isinstance(call.argument(1, False), bool):  # whether it is to be stable
+        place = 2
     over = [-2, -1] if place == 99 else _axes_list(call.argument(place), len(x.extents))
     for k in over:
         fix(x.extents[k], f"{call.name} goes along it")

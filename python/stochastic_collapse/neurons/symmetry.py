@@ -48,7 +48,8 @@ class _Probe:
 
     def __init__(self, model: nn.Module, example_input: ExampleInput) -> None:
         self._generator = torch.Generator().manual_seed(_SEED)
-        self._model = copy.deepcopy(model).double().eval()
+        # Switched to training and back, since some networks keep in evaluation mode what they once computed.
+        self._model = copy.deepcopy(model).double().train()
         self._args, self._kwargs = pytree.tree_map_only(Tensor, self._like, arguments(example_input))
         self._tensors = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
         own = {name: tensor.detach().clone() for name, tensor in self._tensors.items()}
@@ -86,7 +87,7 @@ class _Probe:
     def _output(self) -> list[Tensor]:
         with torch.no_grad(), in_double_precision(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(_SEED)  # of networks that draw numbers of their own
-            found = outputs(self._model(*self._args, **self._kwargs))
+            found = outputs(copy.deepcopy(self._model).eval()(*self._args, **self._kwargs))
         return [one.detach().clone() for one in found]
 
     def _randomize(self) -> None:

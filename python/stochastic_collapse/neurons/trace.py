@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .axes import Axis, Extent, Sum, axes_of, resolve
-from .graph import ExampleInput, Graph, few_examples, trace_graph
+from .graph import ExampleInput, Graph, few_examples, trace_graph, unwrapped
 from .layers import Narrow, NeuronLayer, Part, Split
 from .symmetry import asymmetric
 
@@ -59,6 +59,7 @@ def trace(model: nn.Module, example_input: ExampleInput) -> Neurons:
 
     Raises `InputError` where the network cannot be traced with this example; see `graph.trace_graph`.
     """
+    model = unwrapped(model)
     example_input = few_examples(model, example_input)
     graph = trace_graph(model, example_input)
     layers = _layers(graph)
