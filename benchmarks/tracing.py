@@ -5,17 +5,19 @@
 
 For each network: seconds of ours, the check of symmetry included, and layers found; whether `torch.fx.symbolic_trace`
 goes through; seconds of Torch-Pruning's `DependencyGraph` with its defaults, its groups (the output's left out), and
-how many of these the network survives one neuron of being pruned from. The output is a Markdown table.
+how many of these the network survives one neuron of being pruned from. What takes more than half a minute is broken
+off. The output is a Markdown table.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import signal
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,23 @@ from stochastic_collapse.neurons.graph import arguments, outputs
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.neurons.families import NETWORKS
+
+_SECONDS = 30
+
+
+@contextlib.contextmanager
+def limited() -> Iterator[None]:
+    """Raise `TimeoutError` where it takes too long."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(_SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
 
 
 def ours(model: nn.Module, example: Any) -> str:
@@ -62,7 +81,8 @@ def last_linear(model: nn.Module) -> nn.Module:
 def by_dependency_graph(name: str) -> str:
     start = time.perf_counter()
     try:
-        _, groups = groups_of(*NETWORKS[name]())
+        with limited():
+            _, groups = groups_of(*NETWORKS[name]())
     except Exception as error:  # of the library, on networks that it does not know
         return type(error).__name__
     seconds, survived = time.perf_counter() - start, 0

@@ -16,8 +16,8 @@ def with_table(page: str) -> str:
 
 def table() -> str:
     lines = [
-        "| network | of | weight parameters | covered | layers found | skipped | compressed |",
-        "|---|---|---:|---:|---|---|---|",
+        "| network | of | weight parameters | covered | layers | heads | streams | skipped | compressed |",
+        "|---|---|---:|---:|---:|---:|---:|---|---|",
     ]
     for name, network in NETWORKS.items():
         lines.append(f"| {name} | {network.library} | {' | '.join(_cells(examine(name)))} |")
@@ -27,15 +27,9 @@ def table() -> str:
 def _cells(of: Examined) -> list[str]:
     weights = sum(p.numel() for p in of.model.parameters() if p.ndim > 1)
     coverage = f"{100 * of.neurons.coverage(of.model):.1f} %"
-    return [f"{weights:,}", coverage, _layers(of), _skipped(of), _compressed(of)]
-
-
-def _layers(of: Examined) -> str:
-    kinds = {"heads": 0, "streams": 0, "others": 0}
-    for layer in of.neurons.layers:
-        last = layer.name.rpartition(".")[2].partition("-")[0]
-        kinds[{"heads": "heads", "stream": "streams"}.get(last, "others")] += 1
-    return f"{len(of.neurons.layers)}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items() if n)
+    kinds = [layer.name.rpartition(".")[2].partition("-")[0] for layer in of.neurons.layers]
+    layers = [str(len(kinds)), *(str(kinds.count(kind) or "") for kind in ("heads", "stream"))]
+    return [f"{weights:,}", coverage, *layers, _skipped(of), _compressed(of)]
 
 
 def _skipped(of: Examined) -> str:

@@ -73,7 +73,7 @@ LAYERS = {
         chain(nn.Conv2d(3, 4, 2), nn.BatchNorm2d(4), nn.GELU(), nn.Flatten(), nn.Linear(36, 2)), (7, 3, 4, 4), "0",
         {**{(name, 0): _each(4) for name in ("0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean",
                                              "1.running_var")}, ("4.weight", 1): _each(4, size=9)},
-        [[0, 1, 2, 3]], through_origin=False,  # of what it has recorded, the mean is no weight
+        [[0, 1, 2, 3]],
     ),
     "layer norm": Layer(
         chain(nn.Linear(3, 5), nn.LayerNorm(5), nn.GELU(), nn.Linear(5, 2)), (7, 3), "0",
@@ -100,7 +100,7 @@ LAYERS = {
         {**{(name, 0): _each(4) for name in ("stem.weight", "norm.weight", "norm.bias", "norm.running_mean",
                                              "norm.running_var", "second.weight")},
          ("first.weight", 1): _each(4), ("head.weight", 1): _each(4, size=4)},
-        [[0, 1, 2, 3]], through_origin=False,
+        [[0, 1, 2, 3]],
     ),
     "attention heads": Layer(
         lambda: _attention(3), (2, 6, 5), "heads",
@@ -110,7 +110,7 @@ LAYERS = {
     "experts": Layer(
         KINDS["experts"].build, (5, 4), "up-2",
         {("up", 0): _each(3), ("router.weight", 0): _each(3), ("router.bias", 0): _each(3), ("down", 0): _each(3)},
-        [[0, 1, 2]], through_origin=False,  # the router's softmax of zero is not zero, but what it weighs is
+        [[0, 1, 2]], through_origin=False,  # an expert takes its share of the router's softmax
     ),
 }  # fmt: skip
 
@@ -206,8 +206,20 @@ def test_sgd_cannot_leave_where_a_neuron_is_zero(name: str) -> None:
             tensors[key][slots[zero]] = 0
     gradients = _gradients(model, x)
     for key, slots in _slots(name, tensors):
-        assert not gradients[key][slots[zero]].any()
-        assert gradients[key][slots[other]].any()
+        if key in gradients:
+            assert not gradients[key][slots[zero]].any()
+            assert gradients[key][slots[other]].any()
+
+
+def test_under_layer_normalization_a_zero_does_not_stay_one() -> None:
+    """It counts in the mean that is taken from all channels: its incoming weights get a gradient."""
+    _, model, tensors, x = _set_up("layer norm")
+    with torch.no_grad():
+        for key, slots in _slots("layer norm", tensors):
+            tensors[key][slots[0]] = 0
+    gradients = _gradients(model, x)
+    assert float(gradients["0.weight"][0].abs().min()) > 1e-3
+    assert not gradients["3.weight"][:, 0].any()
 
 
 @pytest.mark.parametrize("name", KINDS)
