@@ -509,3 +509,17 @@ def test_weights_that_are_not_finite_are_refused_at_any_tolerance(tolerance: flo
     nn.init.constant_(model.get_parameter("0.bias"), float("nan"))
     with pytest.raises(InputError, match="NaN or infinite"):
         compress(model, torch.zeros(1, 3), tolerance)
+
+
+def test_a_normalization_in_two_places_stays_one_and_as_trainable_as_it_was() -> None:
+    norm = nn.LayerNorm(8).requires_grad_(False)
+    model = nn.Sequential(
+        nn.Linear(5, 8), norm, Residual(nn.Sequential(nn.Linear(8, 9), nn.GELU(), nn.Linear(9, 8))), norm
+    )
+    model = nn.Sequential(*model, nn.Linear(8, 3)).eval()
+    randomize(model, 0)
+    x = torch.randn(4, 5)
+    result = assert_exact(model, dict(plant(model, x, 1, 0, 0)), x)
+    assert result.model[1] is result.model[3]  # type: ignore[index]
+    assert not result.model[1].training  # type: ignore[index]
+    assert not any(parameter.requires_grad for parameter in result.model[1].parameters())  # type: ignore[index]

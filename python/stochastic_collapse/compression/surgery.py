@@ -127,9 +127,18 @@ def operate(
     }
     resize(model, smaller, groups)
     for name, norm in norms.items():
-        path, _, kind = name.rpartition(".")[0].rpartition(".")
-        setattr(model.get_submodule(path), kind, norm)
+        _replace(model, model.get_submodule(name.rpartition(".")[0]), norm)
     _tell_sizes(model, findings.sizes, sizes, unrelated)
+
+
+def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put `new` in all places of `old`, trained or not as that is."""
+    new.train(old.training)
+    new.requires_grad_(all(parameter.requires_grad for parameter in old.parameters()))
+    for parent in list(model.modules()):
+        for name, child in parent._modules.items():
+            if child is old:
+                parent._modules[name] = new
 
 
 def _new_sizes(plans: Iterable[LayerPlan]) -> dict[Any, int]:
