@@ -142,13 +142,11 @@ def _families(graph: Graph) -> list[_Family]:
         for axis, times in (item for extent in extents for item in _times(resolve(extent)).items()):
             if times > 1:
                 axis.fixed = axis.fixed or "it is shuffled together with itself"
-    candidates = {
-        axis: None
-        for extents in graph.parameters.values()
-        for extent in extents
-        for axis in axes_of(extent)
-        if axis.fixed is None
-    }
+    # In the order of first use, not that of a set: the numbers of neurons follow from it.
+    axes = dict.fromkeys(
+        axis for extents in graph.parameters.values() for extent in extents for axis in axes_of(extent)
+    )
+    candidates = [axis for axis in axes if axis.fixed is None]
     companions = _companions(graph, candidates)
     families, done = [], set()
     for axis in candidates:
@@ -156,7 +154,7 @@ def _families(graph: Graph) -> list[_Family]:
             continue
         own = [axis, *(other for other in candidates if other in companions[axis] and axis in companions[other])]
         done.update(own)
-        context = tuple(other for other in companions[axis] if other not in own)
+        context = tuple(other for other in axes if other in companions[axis] and other not in own)
         families.append(_Family(tuple(own), context))
     # A head is one neuron, whatever symmetry there is inside of it; a group of channels is none beside its channels.
     families = [family for family in families if not any(axis.is_heads for axis in family.context)]
