@@ -226,13 +226,14 @@ def test_under_layer_normalization_a_zero_does_not_stay_one() -> None:
 def test_the_gradient_is_tangent_to_the_invariant_sets_of_all_kinds(name: str) -> None:
     """As above for every layer that tracing finds: two equal neurons get equal gradients, and others get others."""
     model, x = network(name)
-    parameters = dict(model.named_parameters())
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     for layer in trace(model, x).layers:
         with torch.no_grad():
-            for p in parameters.values():
+            for p in model.parameters():
                 p.copy_(torch.randn_like(p))
-            for part in (*layer.parts, *layer.parts):  # twice: some weights are in two parts of a neuron
-                view = part.view(parameters[part.parameter])
+            # The weights twice, since some are in two parts of a neuron.
+            for part in (*layer.parts, *layer.parts, *layer.statistics):
+                view = part.view(tensors[part.parameter])
                 view[_second(part)] = view[_first(part)].clone()
         gradients = _gradients(model, x)
         rows = [part.vectors(gradients[part.parameter]) for part in layer.parts]
