@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
+import sys
 import threading
 
 import torch
 from threadpoolctl import ThreadpoolController
+
+_NICENESS = 15
 
 _lock = threading.Lock()
 
@@ -35,3 +39,13 @@ def single_threaded() -> None:
 def _openmp() -> ThreadpoolController:
     """The OpenMP that PyTorch has loaded, whose limit is that of the calling thread."""
     return ThreadpoolController().select(user_api="openmp")
+
+
+def in_the_background() -> None:
+    """`single_threaded`, and after all others where the operating system can tell threads apart, as Linux does.
+
+    A step that shares its cores with such a thread goes first.
+    """
+    single_threaded()
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from ..collapse.gram import is_finite
 from ..collapse.report import layer_gram, layer_row
-from ..collapse.threads import single_threaded
+from ..collapse.threads import in_the_background, single_threaded
 from ..errors import InputError
 from ..neurons import ExampleInput, NeuronLayer, Parameters, trace
 from ..neurons.graph import unwrapped
@@ -78,7 +78,7 @@ class CollapseMonitor:
         self._sinks = tuple(log) if isinstance(log, Iterable) else (log,)
         self._record = Record(None if out is None else Path(out), up_to=start_step)
         self._step = self._measured_step = start_step
-        self._worker = ThreadPoolExecutor(1, "collapse-monitor", initializer=single_threaded)
+        self._worker = ThreadPoolExecutor(1, "collapse-monitor", initializer=in_the_background)
         # Beside a training on a device half of the cores may help; beside one on the CPU they have other work.
         self._helpers = ThreadPoolExecutor(max(1, torch.get_num_threads() // 2), initializer=single_threaded)
         self._pending: Future[_Measurement] | None = None
