@@ -1,8 +1,8 @@
 """Cashing a collapse in: the same network with its vanished neurons removed and its redundant ones merged.
 
 `plan` decides which neurons go, `surgery` takes them out, `replacements` has the modules that a network needs where
-PyTorch's own cannot express what is left, `compress` puts them together and checks the result; `of_runs` does it for
-the checkpoints of runs (`sc compress`).
+PyTorch's own cannot express what is left, `compress` puts them together and checks the result. `training.compressed`
+does it for the checkpoints of runs (`sc compress`).
 """
 
 from .compress import Compression, compress

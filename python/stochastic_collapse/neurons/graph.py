@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import logging
 import operator
@@ -154,8 +153,6 @@ def trace_graph(model: nn.Module, example_input: ExampleInput) -> Graph:
     operations depend on the numbers in its input.
     """
     args, kwargs = arguments(example_input)
-    # Tensors that are not contiguous, or need gradients, are none of export's business.
-    model = copy.copy(model)
     with evaluating(model), warnings.catch_warnings(), without_fast_path():
         warnings.simplefilter("ignore")
         try:
