@@ -103,18 +103,24 @@ class DigitsSettings(_DataSettings):
     """scikit-learn's 1,797 handwritten digits, 8 × 8 pixels; fixed stratified split, 1,437 to train and 360 to test."""
 
     name: Literal["digits"]
+    train_size: Positive | None = None
+    """Training examples to keep, as many of each class as possible; null: all."""
 
 
 class CIFAR10Settings(_AugmentedSettings):
     """CIFAR-10 in the official binary layout under $SC_DATA."""
 
     name: Literal["cifar10"]
+    train_size: Positive | None = None
+    """Training examples to keep, as many of each class as possible; null: all."""
 
 
 class CIFAR100Settings(_AugmentedSettings):
     """CIFAR-100 (fine labels) in the official binary layout under $SC_DATA."""
 
     name: Literal["cifar100"]
+    train_size: Positive | None = None
+    """Training examples to keep, as many of each class as possible; null: all."""
 
 
 class SyntheticSettings(_AugmentedSettings):
@@ -263,8 +269,14 @@ class TrainConfig(Settings):
     """The network."""
     data: DataSettings
     """The data set, and the noise and augmentation that every access to it has."""
-    batch_size: Positive = 128
-    """Examples per step; the last incomplete batch of an epoch is dropped."""
+    batch_size: Positive | Literal["full"] = 128
+    """Examples per step; the last incomplete batch of an epoch is dropped. full: the whole training set, as it lies."""
+    micro_batch: Positive | None = None
+    """Examples per pass: gradients of larger batches are averaged over several; null: a batch is one pass."""
+    gradient_noise: Literal["sampled", "none", "isotropic"] = "sampled"
+    """sampled: that of batches; none: the gradient is the mean over the training set, label and target noise entering
+    by their expectation; isotropic: that mean plus Gaussian noise, alike in all parameters, of the power that a
+    batch's noise has at the same step."""
     max_steps: Positive
     """Optimization steps in all."""
     optimizer: OptimizerSettings
