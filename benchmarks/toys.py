@@ -159,7 +159,7 @@ def cases(steps: int, julia: str | None) -> list[Case]:
 
 def of_engines(config: ToyConfig, julia: str | None, label: str = "", width: int = 1) -> Iterator[Case]:
     for engine in all_engines(julia):
-        if engine.availability().available and config.problem.name in engine.problems:
+        if engine.availability().available:
             measure = partial(measure_engine, config, engine.name, julia, width)
             yield Case(config.problem.name, engine.name + label, size_of(config, width), measure)
 

@@ -16,7 +16,6 @@ from stochastic_collapse.runs import RunDirectory, runs_root
 from stochastic_collapse.sweeps import Sweep as SweepPlan
 from stochastic_collapse.sweeps import SweepDirectory, load_sweep, make_executor, run_sweep
 from stochastic_collapse.toys import ToyDirectory, load_toys
-from stochastic_collapse.toys.engines import all_engines
 from stochastic_collapse.toys.simulation import simulate_all
 
 Report = Callable[[str], None]
@@ -180,12 +179,7 @@ class Toy:
         return all(directory.is_finished for directory in self.directories())
 
     def make(self, means: Means) -> list[str]:
-        engine = means.engine
-        able = [one.name for one in all_engines() if self.problem in one.problems]
-        if engine not in ("auto", *able):
-            means.report(f"engine {engine} cannot do the problem {self.problem}: left to {' or '.join(able)}")
-            engine = "auto"
-        simulate_all(load_toys(self.file, (), self.problem), engine, report=means.report)
+        simulate_all(load_toys(self.file, (), self.problem), means.engine, report=means.report)
         return []
 
     def account(self) -> Account:

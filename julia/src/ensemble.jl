@@ -45,28 +45,31 @@ end
 
 """Simulate the given trajectories from start to end into `states`; false where `monitor` stopped it on the way."""
 function simulate_block!(states, trajectories, step, problem, snapshots, stream, monitor)
-    D, B = dimension(problem), length(trajectories)
-    current, normals = Array{Float64}(undef, D, B), Array{Float64}(undef, draws(problem), B, CHUNK)
-    start!(current, problem, stream)
+    B = length(trajectories)
+    current, normals = Array{Float64}(undef, working(problem), B), Array{Float64}(undef, draws(problem), B, CHUNK)
+    start!(current, problem, stream, trajectories)
+    begin!(step, current, trajectories)
     at = 0
     for (s, snapshot) in enumerate(snapshots)
         while at < snapshot
             steps = min(CHUNK, snapshot - at)
             advance!(current, step, normals, at, steps, stream)
             at += steps
+            check(step, current, trajectories, at)
             look!(monitor, steps * B) || return false
         end
-        states[:, trajectories, s] = current
+        observe!(view(states, :, trajectories, s), step, current)
     end
     true
 end
 
 """
-Take `steps` steps after the first `at`. A collapsed trajectory decays towards 0 for ever; numbers below 2.3e-308, with which processors
-calculate a hundred times more slowly, are made 0. That is a mode of the thread, so it ends before the task may yield.
+Take `steps` steps after the first `at`. A collapsed trajectory decays towards 0 for ever; numbers below 2.3e-308, with
+which processors calculate a hundred times more slowly, are made 0. That is a mode of the thread, so it ends before the task may yield.
 """
 function advance!(states, step, normals, at, steps, stream)
     normals!(normals, size(normals, 1) * size(normals, 2) * steps, stream)
+    draw!(step, steps, stream)
     before = get_zero_subnormals()
     set_zero_subnormals(true)
     try

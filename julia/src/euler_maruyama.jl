@@ -2,9 +2,21 @@
 #
 # A stepper is what remains of a problem once form, noise level and dt are fixed: `step!(stepper, states, normals, k)`
 # advances every column of `states`, of size (D, trajectories), by one step with the normals [:, :, k]. Where the number
-# of the step matters it is a fifth argument.
+# of the step matters it is a fifth argument. Some steppers do more, for which these are the places:
 
 step!(stepper, states, normals, k, number) = step!(stepper, states, normals, k)
+
+"""Prepare for a block of trajectories that starts from `states`."""
+begin!(stepper, states, trajectories) = nothing
+
+"""Draw what the next `steps` steps of a block need beside normals."""
+draw!(stepper, steps, stream) = nothing
+
+"""Throw if the `states` of these trajectories after `at` steps make no sense."""
+check(stepper, states, trajectories, at) = nothing
+
+"""Put what is saved of `states` into `out`, (D, trajectories)."""
+observe!(out, stepper, states) = out .= states
 
 """How a step is computed; `stepper(problem, form, noise, dt)` makes the stepper. `Direct` follows the equations."""
 abstract type Form end

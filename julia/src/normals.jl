@@ -25,19 +25,40 @@ mutable struct NormalStream
     end
 end
 
-"""Fill the first `count` elements of `out` with the next normals of `stream`."""
-function normals!(out::Array{Float64}, count::Int, stream::NormalStream)
-    count <= length(out) || throw(BoundsError(out, count))
+"""The next `count` integers of 64 random bits of `stream`, in its scratch."""
+function next_bits!(stream::NormalStream, count::Int)
     count <= length(stream.bits) || resize!(stream.bits, count)
     bits, start = stream.bits, stream.key + GOLDEN * stream.position
     @inbounds @simd for i in 1:count
         bits[i] = scramble(start + GOLDEN * (i % UInt64))
     end
+    stream.position += count
+    bits
+end
+
+"""Fill the first `count` elements of `out` with the next normals of `stream`."""
+function normals!(out::Array{Float64}, count::Int, stream::NormalStream)
+    count <= length(out) || throw(BoundsError(out, count))
+    bits = next_bits!(stream, count)
     @inbounds for i in 1:count
         out[i] = normal(bits[i])
     end
-    stream.position += count
     out
+end
+
+"""
+Fill each column of the first `count` of `picks`, (batch, columns), with different numbers of 1:`points`, every set
+equally likely but for 2^-32 (R. W. Floyd's algorithm, Bentley 1987).
+"""
+function pick!(picks::Matrix{Int}, count::Int, points::Int, stream::NormalStream)
+    batch = size(picks, 1)
+    bits = next_bits!(stream, batch * count)
+    for column in 1:count, k in 1:batch
+        newest = points - batch + k
+        example = 1 + Int(((bits[(column-1)*batch+k] >> 32) * (newest % UInt64)) >> 32)
+        picks[k, column] = any(i -> picks[i, column] == example, 1:k-1) ? newest : example
+    end
+    picks
 end
 
 # The ziggurat covers the half density exp(−x²/2) by LAYERS layers of equal area: layer i is as wide as EDGES[i],

@@ -1,5 +1,5 @@
 # The problems, each with its parameters and its start: stochastic differential equations (Itô) that start from
-# N(0, init_std²), and a recursion of SGD.
+# N(0, init_std²), and a recursion of SGD. Those with matrices have files of their own, students.jl and general.jl.
 
 abstract type Problem end
 
@@ -49,10 +49,13 @@ struct TeacherStudent <: Problem
     init::Tuple{Float64,Float64}
 end
 
-"""Numbers in a state."""
+"""Numbers in a state as it is saved."""
 dimension(::SingleNeuron) = 2
 dimension(::QuarticWell) = 1
 dimension(problem::TeacherStudent) = 2length(problem.s_star)
+
+"""Numbers in a state as it is advanced."""
+working(problem::Problem) = dimension(problem)
 
 """Normals that a step draws."""
 draws(problem::Problem) = dimension(problem)
@@ -62,9 +65,10 @@ draws(problem::TeacherStudent) = length(problem.s_star)
 block_size(::Problem) = 32
 block_size(problem::TeacherStudent) = max(1, 256 ÷ length(problem.s_star))
 
-"""Put the first states into `states`, (D, trajectories)."""
-start!(states, problem::Problem, stream) = states .= problem.init_std .* normals!(states, length(states), stream)
-function start!(states, problem::TeacherStudent, stream)
+"""Put the first states of the given trajectories into `states`, (D, trajectories)."""
+start!(states, problem::Problem, stream, trajectories) =
+    states .= problem.init_std .* normals!(states, length(states), stream)
+function start!(states, problem::TeacherStudent, stream, trajectories)
     modes = draws(problem)
     states[1:modes, :] .= problem.init[1]
     states[modes+1:end, :] .= problem.init[2]

@@ -63,13 +63,13 @@ function run_directory(dir)
     if isfile(joinpath(dir, "state.npy")) && isfile(joinpath(dir, "provenance.toml"))
         return already_finished(dir, spec, K, steps)
     end
+    form = Form(spec)
     before, start = open_levels(dir, spec), time()
     seconds() = before + time() - start
     missing_levels = filter(level -> !isfile(level_file(dir, level)), 1:K)
     done = K - length(missing_levels)
     monitor = Monitor(dir, K, done, K * steps, done * steps)
     report(monitor)
-    form = Form(spec)
     for level in missing_levels
         states = monitor.stopped[] ? nothing : simulate_level(spec.problem, form, spec, level, monitor)
         save(io -> print(io, seconds()), joinpath(dir, "levels", "seconds"))
@@ -127,7 +127,7 @@ function open_levels(dir, spec)
     end
     rm(levels * ".part", force = true, recursive = true)
     mkdir(levels * ".part")
-    for name in ["spec.toml"; DATA[spec.inputs["problem"]] .* ".npy"]
+    for name in ["spec.toml"; first.(DATA[spec.inputs["problem"]]) .* ".npy"]
         cp(joinpath(dir, name), joinpath(levels * ".part", name))
     end
     Base.Filesystem.rename(levels * ".part", levels)

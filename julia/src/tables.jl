@@ -49,6 +49,9 @@ function Tabulated(neuron::SingleNeuron)
     end
 end
 
+Tabulated(::SingleNeuron{<:Activation{:none}}) =
+    throw(SpecError("spec.toml: method = tabulated needs an activation that is odd or even, expected method = direct"))
+
 """Fill the table by interpolation at Chebyshev's nodes; the number of cells before the first inaccurate one."""
 function tabulate!(table, neuron)
     direct = stepper(neuron, Direct(), 0.0, 0.0)

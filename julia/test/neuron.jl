@@ -21,7 +21,7 @@ end
     catch error
         error isa ArgumentError && occursin(text, error.msg)
     end
-    @test says("expected :odd or :even", u -> (u, 1.0), :neither)
+    @test says("expected :odd, :even or :none", u -> (u, 1.0), :neither)
     @test says("expected 0", u -> (cos(u), -sin(u)), :even)
     @test says("not odd: ", u -> (u^2, 2u))
     @test says("not even: ", u -> (u, 1.0), :even)

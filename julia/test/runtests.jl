@@ -46,4 +46,6 @@ end
     include("spec.jl")
     include("runs.jl")
     include("teacher_student.jl")
+    include("students.jl")
+    include("general.jl")
 end

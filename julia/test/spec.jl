@@ -36,9 +36,11 @@ end
                         "snapshots, trajectories; did you mean seed?",
         (bananas = 1,) => "unknown field bananas, expected only dt",
         (problem = "\"single-nueron\"",) =>
-            "problem = \"single-nueron\", expected one of quartic-well, single-neuron, " *
-                                        "teacher-student; did you mean single-neuron?",
-        (problem = 3,) => "problem = 3, expected one of quartic-well, single-neuron, teacher-student",
+            "problem = \"single-nueron\", expected one of quartic-well, single-neuron, students, " *
+                                        "teacher-student, teacher-student-general, two-neurons; " *
+                                        "did you mean single-neuron?",
+        (problem = 3,) => "problem = 3, expected one of quartic-well, single-neuron, students, teacher-student, ",
+        parameter(:activation, "\"gelu\"") => "method = tabulated needs an activation that is odd or even",
         (method = "\"fast\"",) => "method = \"fast\", expected one of direct, tabulated",
         well => "spec.toml: unknown field parameters.activation, expected only init_std, mu",
         (seed = -1,) => "seed = -1, expected an integer ≥ 0",

@@ -14,7 +14,7 @@ end
 @testset "teacher–student: steps are those of the plain loop" begin
     problem = SC.TeacherStudent([1.3, 0.6, 0.02], [1.0, 0.5, 0.1], [0.64, 1.28], 64, (0.7, -1.1))
     B = SC.block_size(problem)
-    states = SC.start!(zeros(SC.dimension(problem), B), problem, SC.NormalStream(1))
+    states = SC.start!(zeros(SC.dimension(problem), B), problem, SC.NormalStream(1), 1:B)
     normals = SC.normals!(zeros(SC.draws(problem), B, 3), 9B, SC.NormalStream(2))
     stepper = SC.stepper(problem, SC.Direct(), 5.0, SC.time_step(problem, 1.0, 2))
     foreach(k -> SC.step!(stepper, states, normals, k, k), 1:3)

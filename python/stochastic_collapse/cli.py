@@ -532,14 +532,15 @@ _FIG2, _FIG5, _TWO_NEURONS = (f"configs/toys/{name}.yaml" for name in ("fig2_qui
 def simulate_toy(problem: str, **options: Any) -> None:
     """Simulate a toy problem.
 
-    PROBLEM is an SDE, single-neuron or quartic-well, or a recursion of SGD, teacher-student, teacher-student-general or
-    two-neurons (see `sc teacher-student` and `sc two-neurons`).
+    PROBLEM is an SDE, single-neuron or quartic-well, or a recursion of SGD, students (nonlinear teacher–student),
+    teacher-student, teacher-student-general or two-neurons (see `sc teacher-student` and `sc two-neurons`).
 
     A finished run is not simulated again; an interrupted one (Ctrl-C, SIGTERM, kill -9) continues with the same
     command after its finished noise levels. `sc doctor` lists the engines.
 
     \b
     Examples:
+        sc simulate-toy students -f configs/toys/students.yaml
         sc simulate-toy single-neuron -f configs/toys/fig2_quick.yaml
         sc simulate-toy quartic-well -f configs/toys/fig1.yaml --engine julia ensembles.paths.trajectories=20
     """

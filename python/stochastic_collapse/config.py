@@ -380,14 +380,14 @@ class Written:
     def check(self, kind: type[S], values: Mapping[str, Any], homes: Mapping[str, Sequence[str]] | None = None) -> S:
         """Settings of `kind` from `values`, by default keys of the same names in `self.values`.
 
-        `homes` says of a key in `values` under which keys the user wrote it, where that is not the top. Raises
+        `homes` says of a dotted key in `values` under which keys the user wrote it, where that is not the top. Raises
         `InputError` with one line per mistake.
         """
         try:
             return kind.model_validate(values)
         except ValidationError as error:
-            mistakes = [_explain(kind, mistake, self, homes or {}) for mistake in error.errors()]
-            raise InputError("\n".join(mistakes)) from None
+            mistakes = _one_each(kind, error.errors())
+            raise InputError("\n".join(_explain(kind, mistake, self, homes or {}) for mistake in mistakes)) from None
 
     def place(self, keys: Sequence[int | str]) -> str:
         """Where `keys` were written: the override, or the file and line, with ": "; empty if written nowhere."""
@@ -494,11 +494,27 @@ def _apply(values: dict[str, Any], override: str) -> None:
 # --- explaining mistakes --------------------------------------------------------------------------------------------
 
 
+def _one_each(kind: type[Settings], mistakes: Sequence[Any]) -> list[Any]:
+    """One mistake a setting, where pydantic has one for each type that it may be of, and for lists of bad elements."""
+    by_keys: dict[tuple[int | str, ...], Any] = {}
+    for mistake in mistakes:
+        if mistake["type"] == "too_short" and len(mistake["input"]) >= mistake["ctx"]["min_length"]:
+            continue  # only its elements are wrong, which have mistakes of their own
+        keys = tuple(_resolve(kind, mistake["loc"])[0])
+        if before := by_keys.get(keys):
+            rule = mistake["msg"].removeprefix("Input should be ")
+            mistake = {**before, "msg": f"{before['msg'].partition(', unable to')[0]} or {rule}"}
+        by_keys[keys] = mistake
+    return list(by_keys.values())
+
+
 def _explain(kind: type[Settings], mistake: Any, written: Written, homes: Mapping[str, Sequence[str]]) -> str:
     """One line for one pydantic error: place, key, rule."""
     keys, parent = _resolve(kind, mistake["loc"])
-    if keys:
-        keys = [*homes.get(str(keys[0]), ()), *keys]
+    for end in range(len(keys), 0, -1):
+        if home := homes.get(".".join(map(str, keys[:end]))):
+            keys = [*home, *keys]
+            break
     dotted = ".".join(map(str, keys))
     place = written.place(keys)
     found = "" if isinstance(mistake["input"], Mapping) else f", found {mistake['input']!r}"

@@ -222,14 +222,6 @@ def test_needs_fail_one_by_one(
     assert "0 runs, 0.0 s" in page
 
 
-def test_an_engine_that_cannot_do_a_problem_is_for_the_others(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["figures", "--all", "--only", "two-neurons,fig2", "--engine", "julia"]) == 1
-    out, err = capsys.readouterr()
-    assert "engine julia cannot do the problem two-neurons: left to torch" in err
-    assert "two-neurons.png" in out
-    assert "failed: fig2: engine julia: " in out
-
-
 def test_the_executor_is_the_sweeps(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def make(name: str, *_: object, **__: object) -> None:
         raise InputError(f"no {name} here")

@@ -57,6 +57,14 @@ noise: [0.1, 0.1, 0]
 trajectories: 3
 snapshots: [0, 5, 20]
 """
+STUDENTS = """
+name: students
+problem: {name: students, inputs: 3, points: 9, teacher: 2, teachers: 2, widths: [5], test_points: 20}
+lr: 0.1
+noise: [0, 0.4]
+trajectories: 4
+snapshots: [0, 5, 20]
+"""
 
 
 @pytest.fixture
@@ -105,6 +113,12 @@ def general() -> Callable[..., ToyConfig]:
 def neurons() -> Callable[..., ToyConfig]:
     """Settings of a tiny two-neuron run with the given overrides."""
     return functools.partial(config_of, NEURONS)
+
+
+@pytest.fixture
+def students() -> Callable[..., ToyConfig]:
+    """Settings of a tiny run of nonlinear students with the given overrides."""
+    return functools.partial(config_of, STUDENTS)
 
 
 @pytest.fixture

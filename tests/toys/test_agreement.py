@@ -192,6 +192,6 @@ def processes_on(directory: ToyDirectory) -> list[int]:
 
 def test_julia_explains_what_python_cannot_know(julia: str, neuron: Make) -> None:
     with pytest.raises(
-        InputError, match=r"^engine julia: spec.toml: parameters.activation .*sine.* expected one of tanh"
+        InputError, match=r"^engine julia: spec.toml: parameters.activation .*sine.* expected one of gelu"
     ):
         simulate_toy(neuron("problem.activation=sine"), "julia", julia=julia)

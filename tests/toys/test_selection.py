@@ -59,24 +59,6 @@ def test_auto_takes_the_first_and_says_why(
     assert news == [f"engine {taken} ({taken} is here); {why}"]
 
 
-def test_auto_falls_to_an_engine_that_can_do_the_problem(have: Callable[..., list[str]], neurons: Make) -> None:
-    ran, news = have("juliacall", "julia", "torch"), list[str]()
-    with pytest.raises(InputError, match="far enough"):
-        simulate_toy(neurons(), report=news.append)
-    assert ran == ["torch"]
-    assert news[0].endswith(
-        "engine juliacall: cannot do the problem two-neurons; engine julia: cannot do the problem two-neurons"
-    )
-
-
-def test_asked_for_by_name_and_cannot_do_the_problem(have: Callable[..., list[str]], general: Make) -> None:
-    ran = have("julia", "torch")
-    with pytest.raises(EngineUnavailable) as caught:
-        simulate_toy(general(), "julia")
-    assert str(caught.value) == "engine julia: cannot do the problem teacher-student-general; use the engine torch"
-    assert ran == []
-
-
 def test_asked_for_by_name_and_not_there(have: Callable[..., list[str]], neuron: Make) -> None:
     ran = have("torch")
     with pytest.raises(EngineUnavailable) as caught:

@@ -43,12 +43,12 @@ def run_by_hand(equations: torch_sgd.Recursion, steps: int, trajectories: int) -
     """The state before and after some steps, each (levels, trajectories, D), and what was drawn for them."""
     levels = range(len(equations.spec["noise"]))
     streams = [np.random.default_rng([7, k]) for k in levels]
-    state = equations.start(streams, trajectories)
+    state = equations.start(streams, range(trajectories))
     before = state.numpy().transpose(1, 2, 0).copy()
     drawn = np.zeros((len(levels), steps, equations.draws, trajectories))
     for k, stream in enumerate(streams):
         equations.draw(k, stream, drawn[k])
-    step = equations.stepper(state, levels)
+    step = equations.stepper(state, levels, range(trajectories))
     for at in range(steps):
         step(torch.from_numpy(drawn[:, at].swapaxes(0, 1)), at)
     return before, state.numpy().transpose(1, 2, 0), drawn

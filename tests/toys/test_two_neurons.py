@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from stochastic_collapse import ToyConfig, load_toys, simulate_toy
-from stochastic_collapse.toys.engines import torch_sgd
+from stochastic_collapse.toys.engines import torch_students
 from stochastic_collapse.toys.problems import data_of, spec_of
 
 Make = Callable[..., ToyConfig]
@@ -20,13 +20,13 @@ def test_steps_are_those_of_torchs_optimizer(neurons: Make) -> None:
     """Autograd through nn.GELU, one network after the other, with the noise that the batched steps drew."""
     config = neurons("noise=[0.1, 0.8, 0]", "schedule={name: multistep, milestones: [10]}", "snapshots=[0, 30]")
     spec, data = spec_of(config), data_of(config)
-    equations = torch_sgd.TwoNeurons(spec, data)
+    equations = torch_students.TwoNeurons(spec, data)
     streams = [np.random.default_rng([5, k]) for k in range(3)]
-    state = equations.start(streams, 2)
+    state = equations.start(streams, range(2))
     drawn = np.zeros((3, 30, 8, 2))
     for k, stream in enumerate(streams):
         equations.draw(k, stream, drawn[k])
-    step = equations.stepper(state, range(3))
+    step = equations.stepper(state, range(3), range(2))
     for at in range(30):
         step(torch.from_numpy(drawn[:, at].swapaxes(0, 1)), at)
     x, y = (torch.from_numpy(data[name]) for name in ("x", "y"))

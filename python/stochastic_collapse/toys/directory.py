@@ -30,7 +30,7 @@ from .problems import ToyConfig, data_of, spec_of, toy_identity
 ENGINE_LOCK = ".engine.lock"
 """Held by the process that an engine runs in, which may live some seconds longer than the one that started it."""
 
-_DATA = ("x", "y", "s_star", "teacher", "v", "u", "rate")
+_DATA = ("x", "y", "s_star", "teacher", "v", "u", "x_test", "y_test", "start", "rate")
 
 _FAREWELL = 15.0  # seconds within which an engine whose starter was killed is gone
 
@@ -54,7 +54,8 @@ class ToyRun:
     """(K,): η of the single neuron, ζ of the quartic well, σ or the mini-batch size of a recursion of SGD."""
     state: Array
     """(K, S, N, D), read from disk where it is used: (w1, w2) of the neuron, θ of the well, (u, v) of all modes of the
-    teacher–student, (V, U) of its general form, weights and momenta of the two neurons."""
+    teacher–student, (V, U) of its general form, weights and momenta of the two neurons, weights, training and test
+    error of students."""
     data: dict[str, Array]
     """By name: x and y, each (m,), of the single neuron; of the others see `data` of their settings, and `data_of`."""
 

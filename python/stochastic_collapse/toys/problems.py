@@ -16,12 +16,13 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 from pydantic import Field, model_validator
 
-from ..config import ConstantSchedule, Count, Positive, ScheduleSettings, Settings, read_settings
+from ..config import ConstantSchedule, Count, Positive, ScheduleSettings, Settings, Written, read_settings
 from ..errors import InputError
 from ..schedule import learning_rate
 from .arrays import Array
 from .grids import Grid, PositiveGrid, StepGrid
 from .sde import QuarticWellSettings, SingleNeuronSettings
+from .students import StudentsSettings
 from .teacher_student import TeacherStudentGeneralSettings, TeacherStudentSettings
 from .two_neurons import TwoNeuronsSettings
 
@@ -42,7 +43,7 @@ ACTIVATIONS = {"tanh": Activation(np.tanh, 1.0)}
 # --- settings -------------------------------------------------------------------------------------------------------
 
 SDEProblem = SingleNeuronSettings | QuarticWellSettings
-SGDProblem = TeacherStudentSettings | TeacherStudentGeneralSettings | TwoNeuronsSettings
+SGDProblem = TeacherStudentSettings | TeacherStudentGeneralSettings | TwoNeuronsSettings | StudentsSettings
 
 
 class ToyConfig(Settings):
@@ -76,7 +77,8 @@ class SDEConfig(ToyConfig):
     problem: Annotated[SDEProblem, Field(discriminator="name")]
     """The equation; its name may be left to the command line."""
     method: Literal["auto", "tabulated", "direct"] = "auto"
-    """How a step is computed (DESIGN §5); auto: tabulated for the single neuron, direct for the well."""
+    """How a step is computed (DESIGN §5); auto: tabulated for the single neuron, if its activation is odd or even,
+    direct for the well."""
     dt: Annotated[float, Field(gt=0)]
     """Time step of Euler–Maruyama."""
 
@@ -102,6 +104,15 @@ class SGDConfig(ToyConfig):
         rates, levels = len(self.lr), len(self.noise)
         if rates != levels and min(rates, levels) > 1:
             raise ValueError(f"lr: expected one number, or as many as noise has ({levels}), found {rates}")
+        return self
+
+    @model_validator(mode="after")
+    def _teachers_share(self) -> SGDConfig:
+        if isinstance(self.problem, StudentsSettings) and self.trajectories % self.problem.teachers:
+            raise ValueError(
+                f"trajectories: {self.trajectories} students cannot be shared out evenly among "
+                f"{self.problem.teachers} teachers; expected a multiple"
+            )
         return self
 
     @model_validator(mode="after")
@@ -132,10 +143,11 @@ def load_toys(
 ) -> list[ToyConfig]:
     """The simulations that a YAML file and overrides describe; `file` as for `load_config`.
 
-    A file describes one simulation, or under `ensembles` several, by name, which share the settings beside it; the
-    simulation's name is then that of the file and that of the ensemble, joined by a dash. `problem` is the name of
-    the problem, for a file that leaves it out; it must agree with one that does not. Of several names the file's must
-    be one, and the first is for a file without. Raises `InputError` with one line per mistake.
+    A file describes one simulation, or under `ensembles` several, by name, which share the settings beside it and may
+    add to the problem's; the simulation's name is then that of the file and that of the ensemble, joined by a dash.
+    `problem` is the name of the problem, for a file that leaves it out; it must agree with one that does not. Of
+    several names the file's must be one, and the first is for a file without. Raises `InputError` with one line per
+    mistake.
     """
     wanted = [problem] if isinstance(problem, str) else list(problem or ())
     for name in wanted:
@@ -155,17 +167,41 @@ def load_toys(
         raise InputError(f"{written.place(['ensembles'])}ensembles: expected names, each with settings below it")
     configs = []
     for name, settings in ensembles.items():
-        if twice := sorted(set(settings) & set(shared)):
-            raise InputError(
-                f"{written.place([twice[0]])}{twice[0]}: set for ensemble {name!r} too; "
-                f"write it once, as {twice[0]} or as ensembles.{name}.{twice[0]}"
-            )
-        homes = {key: ("ensembles", str(name)) for key in settings}
-        values = {**shared, **settings}
+        homes: dict[str, Sequence[str]] = {}
+        values = _merged(shared, settings, written, str(name), homes)
         if isinstance(shared.get("name"), str):
             values["name"] = f"{shared['name']}-{name}"
         configs.append(written.check(kind, values, homes))
     return configs
+
+
+def _merged(
+    shared: dict[str, Any],
+    own: dict[str, Any],
+    written: Written,
+    ensemble: str,
+    homes: dict[str, Sequence[str]],
+    keys: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """The settings below `keys` that all ensembles share, and an ensemble's own; those in neither twice.
+
+    `homes` gets the dotted keys of the ensemble's own settings.
+    """
+    values = dict(shared)
+    for key, value in own.items():
+        place = (*keys, str(key))
+        if isinstance(value, dict) and isinstance(shared.get(key), dict):
+            values[key] = _merged(shared[key], value, written, ensemble, homes, place)
+            continue
+        dotted = ".".join(place)
+        if key in shared:
+            raise InputError(
+                f"{written.place(place)}{dotted}: set for ensemble {ensemble!r} too; "
+                f"write it once, as {dotted} or as ensembles.{ensemble}.{dotted}"
+            )
+        values[key] = value
+        homes[dotted] = ("ensembles", ensemble)
+    return values
 
 
 def _name(settings: dict[str, Any], wanted: Sequence[str], place: str) -> str:
@@ -195,8 +231,9 @@ def spec_of(config: ToyConfig) -> dict[str, Any]:
     """
     levels = list(config.noise)
     if isinstance(config, SDEConfig):
-        neuron = isinstance(config.problem, SingleNeuronSettings)
-        method = config.method if config.method != "auto" else "tabulated" if neuron else "direct"
+        problem = config.problem
+        tabulated = isinstance(problem, SingleNeuronSettings) and problem.activation not in ("gelu", "relu")
+        method = config.method if config.method != "auto" else "tabulated" if tabulated else "direct"
         step: dict[str, Any] = {"dt": config.dt}
     else:
         assert isinstance(config, SGDConfig)
@@ -219,6 +256,8 @@ def spec_of(config: ToyConfig) -> dict[str, Any]:
 def data_of(config: ToyConfig) -> dict[str, Array]:
     """The problem's data by name; of a recursion of SGD also rate (steps,), what `lr` is multiplied by at a step."""
     data = config.problem.data(config.seed)
+    if isinstance(config.problem, StudentsSettings):
+        data["start"] = config.problem.start(config.seed, config.trajectories)
     if isinstance(config, SGDConfig):
         steps = config.snapshots[-1]
         data["rate"] = np.array([learning_rate(config.schedule, 1.0, step, steps) for step in range(steps)])

@@ -66,13 +66,7 @@ def _run_first(candidates: Sequence[Engine], directory: ToyDirectory, report: Re
     """Run the first of `candidates` that is available and starts; returns why it was that one."""
     passed: list[str] = []
     cause: BaseException | None = None
-    problem = directory.spec()["problem"]
     for engine in candidates:
-        if problem not in engine.problems:
-            able = ", ".join(e.name for e in all_engines() if problem in e.problems)
-            advice = f"; use the engine {able}" if by_name else ""
-            passed.append(f"engine {engine.name}: cannot do the problem {problem}{advice}")
-            continue
         state = engine.availability()
         if not state.available:
             reason = state.explain() if by_name else state.reason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -44,14 +44,10 @@ class Availability:
 
 
 class Engine(Protocol):
-    """Runs toy simulations."""
+    """Runs toy simulations, each engine those of all problems."""
 
     @property
     def name(self) -> str: ...
-
-    @property
-    def problems(self) -> Collection[str]:
-        """Names of the problems that it can do."""
 
     @property
     def stream(self) -> str:
@@ -64,5 +60,5 @@ class Engine(Protocol):
         """Turn a prepared directory into a finished one, starting from the noise levels that are there.
 
         Ctrl-C and SIGTERM raise `Interrupted`, finished noise levels kept. Raises `EngineUnavailable` where the engine
-        turns out not to start, `EngineFailed` where it breaks off, and `InputError` for a problem it cannot do.
+        turns out not to start, `EngineFailed` where it breaks off, and `InputError` for settings it cannot do.
         """

@@ -27,9 +27,6 @@ from .base import OnProgress, Progress, Report
 GRACE = 10.0
 """Seconds that a child has to stop before it is killed."""
 
-JULIA_PROBLEMS = ("single-neuron", "quartic-well", "teacher-student")
-"""What the Julia package can do, julia/src/problems.jl."""
-
 _GUARD = Path(__file__).with_name("guard.py")
 _SHOWN = ("StochasticCollapse: ", "[juliapkg] ")  # log lines for the user; the others are for --verbose
 _KEPT = 200  # log lines

@@ -12,7 +12,7 @@ from pathlib import Path
 from ...resources import shipped
 from ..directory import ToyDirectory
 from .base import Availability, OnProgress, Report
-from .child import JULIA_PROBLEMS, run_child
+from .child import run_child
 
 _SIMULATE = "using StochasticCollapse; StochasticCollapse.simulate(ARGS[1])"
 _OLDEST = (1, 5)
@@ -26,7 +26,6 @@ class JuliaEngine:
     executable: str | Path | None = None
     name: str = "julia"
     stream: str = "julia"
-    problems: tuple[str, ...] = JULIA_PROBLEMS
 
     def availability(self) -> Availability:
         """Available where the program runs and is new enough."""

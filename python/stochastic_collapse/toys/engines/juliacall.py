@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..directory import ToyDirectory
 from .base import Availability, OnProgress, Report
-from .child import JULIA_PROBLEMS, run_child
+from .child import run_child
 
 _HERE = __package__ or ""
 _DEADLINE = 12.0  # seconds for finding out
@@ -22,7 +22,6 @@ class JuliaCallEngine:
 
     name: str = "juliacall"
     stream: str = "julia"
-    problems: tuple[str, ...] = JULIA_PROBLEMS
 
     def availability(self) -> Availability:
         """Available where juliacall has a Julia, or can fetch one; asked in a process that has a deadline."""

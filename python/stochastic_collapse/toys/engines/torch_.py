@@ -20,7 +20,7 @@ from ...errors import EngineUnavailable, InputError, Interrupted
 from ...interruption import stop_signals
 from ..arrays import Array
 from ..directory import ToyDirectory
-from ..problems import PROBLEMS, SGD_PROBLEMS
+from ..problems import SGD_PROBLEMS
 from .base import Availability, OnProgress, Progress, Report
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ _STATES = 1 << 25
 _CUDA_STEPS = 100_000
 """Steps of one kernel, so that it hears of Ctrl-C within a second."""
 
-_ACTIVATIONS = ("tanh",)
+_ACTIVATIONS = {"single-neuron": ("tanh",)}
+"""Of problems whose settings name more than this engine knows."""
+
 _LOOK_EVERY = 0.1  # seconds between looks at the threads
 
 
@@ -54,7 +56,6 @@ class TorchEngine:
 
     problem: str | None = None
     name: str = "torch"
-    problems: tuple[str, ...] = PROBLEMS
 
     @property
     def stream(self) -> str:
@@ -87,9 +88,10 @@ class TorchEngine:
         if not (state := engine.availability()).available:
             raise EngineUnavailable(f"engine torch: {state.explain()}")
         activation = spec["parameters"].get("activation", "tanh")
-        if activation not in _ACTIVATIONS:
-            known = ", ".join(_ACTIVATIONS)
-            raise InputError(f"engine torch: activation {activation!r} is not among {known}; use a Julia engine")
+        if activation not in (known := _ACTIVATIONS.get(spec["problem"], (activation,))):
+            raise InputError(
+                f"engine torch: activation {activation!r} is not among {', '.join(known)}; use a Julia engine"
+            )
         device = state.details["device"]
         with stop_signals() as stopped:
             run = _Run(directory, spec, on_progress, report, stopped)
@@ -103,12 +105,13 @@ class TorchEngine:
 
 def _equations(spec: dict[str, Any], data: dict[str, Array]) -> Equations:
     """Those of the problem of `spec`."""
-    from . import torch_sgd, torch_steps
+    from . import torch_sgd, torch_steps, torch_students
 
     known: dict[str, Callable[..., Equations]] = {
         "teacher-student": torch_sgd.TeacherStudent,
         "teacher-student-general": torch_sgd.TeacherStudentGeneral,
-        "two-neurons": torch_sgd.TwoNeurons,
+        "two-neurons": torch_students.TwoNeurons,
+        "students": torch_students.Students,
     }
     return known.get(spec["problem"], torch_steps.SDE)(spec, data)
 
@@ -268,33 +271,43 @@ def _step_by_step(run: _Run, device: str) -> None:
 
 def _simulate_group(run: _Run, device: str, levels: range, batch: int, halt: threading.Event) -> None:
     states = np.empty((len(levels), len(run.snapshots), run.trajectories, run.dimension))
+    everything = range(run.trajectories)
     for block, first in enumerate(range(0, run.trajectories, batch)):
-        part = states[:, :, first : first + batch]
-        if not _simulate_block(run, device, levels, block, part, halt):
+        trajectories = everything[first : first + batch]
+        part = states[:, :, trajectories.start : trajectories.stop]
+        if not _simulate_block(run, device, levels, block, trajectories, part, halt):
             return
     run.save(levels, states)
 
 
 def _simulate_block(
-    run: _Run, device: str, levels: Sequence[int], block: int, out: Array, halt: threading.Event
+    run: _Run,
+    device: str,
+    levels: Sequence[int],
+    block: int,
+    trajectories: range,
+    out: Array,
+    halt: threading.Event,
 ) -> bool:
-    """Simulate into `out`, (levels, S, trajectories, D); False if halted on the way."""
-    trajectories = out.shape[2]
+    """Simulate `trajectories` into `out`, (levels, S, trajectories, D); False if halted on the way."""
     streams = [run.normals_of(level, block) for level in levels]
-    state = run.equations.start(streams, trajectories).to(device)
-    step = run.equations.stepper(state, levels)
+    equations = run.equations
+    state = equations.start(streams, trajectories).to(device)
+    step = equations.stepper(state, levels, trajectories)
     at = 0
-    with _Drawn(run.equations, levels, streams, trajectories, device) as drawn:
+    with _Drawn(equations, levels, streams, len(trajectories), device) as drawn:
         for s, snapshot in enumerate(run.snapshots):
             while at < snapshot:
                 if at % _CHUNK == 0:
                     if halt.is_set():
                         return False
+                    equations.check(state, levels, trajectories, at)
                     chunk = drawn.next()
-                    run.count(min(_CHUNK, run.snapshots[-1] - at) * len(levels) * trajectories)
+                    run.count(min(_CHUNK, run.snapshots[-1] - at) * len(levels) * len(trajectories))
                 step(chunk[at % _CHUNK], at)
                 at += 1
-            out[:, s] = state.cpu().numpy().transpose(1, 2, 0)
+            out[:, s] = equations.observe(state, trajectories).cpu().numpy().transpose(1, 2, 0)
+        equations.check(state, levels, trajectories, at)
     return True
 
 

@@ -23,7 +23,7 @@ class Equations(ABC):
     """A problem: how it starts, what it draws at a step, and how it takes one."""
 
     dimension: int
-    """D, the numbers of a state."""
+    """D, the numbers of a state as it is saved."""
     draws: int
     """Random numbers of a step of a trajectory."""
     width = 1
@@ -33,8 +33,8 @@ class Equations(ABC):
         self.spec = spec
 
     @abstractmethod
-    def start(self, streams: Sequence[np.random.Generator], trajectories: int) -> Tensor:
-        """The first state (D, levels, trajectories), float64, drawn from a stream for each level."""
+    def start(self, streams: Sequence[np.random.Generator], trajectories: range) -> Tensor:
+        """The first state (working D, levels, trajectories), float64, drawn from a stream for each level."""
 
     def amplitude(self, level: int) -> float:
         """What the normals of a noise level are multiplied by."""
@@ -46,5 +46,12 @@ class Equations(ABC):
         out *= self.amplitude(level)
 
     @abstractmethod
-    def stepper(self, state: Tensor, levels: Sequence[int]) -> Stepper:
-        """What advances `state` (D, levels, trajectories), on its device."""
+    def stepper(self, state: Tensor, levels: Sequence[int], trajectories: range) -> Stepper:
+        """What advances `state` (working D, levels, trajectories), on its device."""
+
+    def check(self, state: Tensor, levels: Sequence[int], trajectories: range, at: int) -> None:  # noqa: B027
+        """Raise `InputError` if `state` after `at` steps makes no sense; here all does."""
+
+    def observe(self, state: Tensor, trajectories: range) -> Tensor:
+        """What is saved of a state, (D, levels, trajectories)."""
+        return state

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,11 +50,11 @@ class TeacherStudent(Recursion):
         self.draws = self.width = len(data["s_star"])
         self.dimension = 2 * self.draws
 
-    def start(self, streams: Sequence[np.random.Generator], trajectories: int) -> Tensor:
+    def start(self, streams: Sequence[np.random.Generator], trajectories: range) -> Tensor:
         factors = torch.tensor(self.parameters["init"], dtype=torch.float64).repeat_interleave(self.draws)
-        return factors.view(-1, 1, 1).repeat(1, len(streams), trajectories)
+        return factors.view(-1, 1, 1).repeat(1, len(streams), len(trajectories))
 
-    def stepper(self, state: Tensor, levels: Sequence[int]) -> Stepper:
+    def stepper(self, state: Tensor, levels: Sequence[int], trajectories: range) -> Stepper:
         """(u, v) ← (u − η r v, v − η r u) with r = u v − s* + σ ξ and η = lr/N."""
         u, v = state.split(self.draws)
         s_star = self.tensor("s_star", state).view(-1, 1, 1)
@@ -72,40 +71,18 @@ class TeacherStudent(Recursion):
         return step
 
 
-class TwoNeurons(Recursion):
-    """A state is (w_in of both neurons, w_out of both, the momentum of these four)."""
+def draw_examples(stream: np.random.Generator, out: Array, points: int) -> None:
+    """Fill `out` (steps, size, trajectories): examples without repetition, every set of them equally likely.
 
-    dimension = 8
-
-    def __init__(self, spec: dict[str, Any], data: dict[str, Array]) -> None:
-        super().__init__(spec, data)
-        self.draws = len(data["x"])
-        self.width = 2 * self.draws
-
-    def start(self, streams: Sequence[np.random.Generator], trajectories: int) -> Tensor:
-        weights = [*self.parameters["w_in"], *self.parameters["w_out"], 0, 0, 0, 0]
-        return torch.tensor(weights, dtype=torch.float64).view(-1, 1, 1).repeat(1, len(streams), trajectories)
-
-    def stepper(self, state: Tensor, levels: Sequence[int]) -> Stepper:
-        """m ← momentum m + ∇L, w ← w − lr m, L = Σ(f − y − σξ)²/(2N), as torch.optim.SGD does it."""
-        weights, moments = state.split(4)
-        x, y = (self.tensor(name, state).view(-1, 1, 1) for name in ("x", "y"))
-        w_in, w_out = weights.split(2)
-        lr = self.learning_rate(levels, state)
-        momentum = self.parameters["momentum"]
-
-        def step(drawn: Tensor, at: int = 0, /) -> None:
-            z = w_in * x[:, None]  # (N, neurons, levels, trajectories)
-            below = torch.special.ndtr(z)
-            gelu = z * below
-            slope = torch.exp(-z * z / 2).mul_(1 / math.sqrt(2 * math.pi)).mul_(z).add_(below)
-            residual = ((w_out * gelu).sum(1) - y - drawn).div_(len(x))
-            moments.mul_(momentum)
-            moments[:2].add_(w_out * (slope * (residual * x)[:, None]).sum(0))
-            moments[2:].add_((gelu * residual[:, None]).sum(0))
-            weights.sub_(lr(at) * moments)
-
-        return step
+    R. W. Floyd's algorithm (Bentley 1987).
+    """
+    uniform = stream.random(out.shape)
+    size = out.shape[1]
+    for k in range(size):
+        newest = points - size + k
+        example = np.floor(uniform[:, k] * (newest + 1))
+        twice = (out[:, :k] == example[:, None]).any(axis=1)
+        out[:, k] = np.where(twice, newest, example)
 
 
 class TeacherStudentGeneral(Recursion):
@@ -118,25 +95,17 @@ class TeacherStudentGeneral(Recursion):
         self.draws = max((size for size in self.sizes if size < self.points), default=0)
         self.dimension = data["v"].size + data["u"].size
 
-    def start(self, streams: Sequence[np.random.Generator], trajectories: int) -> Tensor:
+    def start(self, streams: Sequence[np.random.Generator], trajectories: range) -> Tensor:
         both = np.concatenate([self.data["v"].ravel(), self.data["u"].ravel()])
         # The matrices of a trajectory lie in one piece, as products of matrices want them.
-        return torch.from_numpy(np.tile(both, (len(streams), trajectories, 1))).permute(2, 0, 1)
+        return torch.from_numpy(np.tile(both, (len(streams), len(trajectories), 1))).permute(2, 0, 1)
 
     def draw(self, level: int, stream: np.random.Generator, out: Array) -> None:
-        """Examples without repetition, every set equally likely (R. W. Floyd's algorithm, Bentley 1987)."""
         size = self.sizes[level]
-        if size == self.points:
-            return
-        steps, _, trajectories = out.shape
-        uniform = stream.random((steps, size, trajectories))
-        for k in range(size):
-            newest = self.points - size + k
-            example = np.floor(uniform[:, k] * (newest + 1))
-            twice = (out[:, :k] == example[:, None]).any(axis=1)
-            out[:, k] = np.where(twice, newest, example)
+        if size < self.points:
+            draw_examples(stream, out[:, :size], self.points)
 
-    def stepper(self, state: Tensor, levels: Sequence[int]) -> Stepper:
+    def stepper(self, state: Tensor, levels: Sequence[int], trajectories: range) -> Stepper:
         """V ← V − lr Xᵀ(X V U − Y) Uᵀ/B, U ← U − lr (X V)ᵀ(X V U − Y)/B over the B examples of a mini-batch."""
         storage = state.permute(1, 2, 0)  # (levels, trajectories, D)
         assert storage.is_contiguous()

@@ -40,14 +40,14 @@ class SDE(Equations):
         self.dimension = self.draws = 2 if self.points else 1
         self.make_stepper = prepare(spec, data)
 
-    def start(self, streams: Sequence[np.random.Generator], trajectories: int) -> Tensor:
-        starts = [stream.standard_normal((self.dimension, trajectories)) for stream in streams]
+    def start(self, streams: Sequence[np.random.Generator], trajectories: range) -> Tensor:
+        starts = [stream.standard_normal((self.dimension, len(trajectories))) for stream in streams]
         return torch.from_numpy(self.spec["parameters"]["init_std"] * np.stack(starts, axis=1))
 
     def amplitude(self, level: int) -> float:
         return amplitude(self.spec, self.spec["noise"][level], self.points)
 
-    def stepper(self, state: Tensor, levels: Sequence[int]) -> Stepper:
+    def stepper(self, state: Tensor, levels: Sequence[int], trajectories: range) -> Stepper:
         return self.make_stepper(state)
 
 
