@@ -13,10 +13,11 @@ from typing import Any
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.runs import find_runs, runs_root
 
-from . import batch_size, collapse, fig1, fig2, fig3, fig4, fig5, fig6, sources, style, two_neurons
+from . import batch_size, collapse, fig1, fig2, fig3, fig4, fig5, fig6, sources, students, style, two_neurons
 from .needs import Report
 
 PAPER: dict[str, Any] = {
+    "students": students,
     "fig1": fig1,
     "fig2": fig2,
     "fig3": fig3,
@@ -26,7 +27,8 @@ PAPER: dict[str, Any] = {
     "fig6": fig6,
     "two-neurons": two_neurons,
 }
-"""Figures of the paper, from the runs of shipped settings, the best that are finished, or from runs that are named."""
+"""Students, and the figures of the paper, from the runs of shipped settings, the best that are finished, or from runs
+that are named."""
 
 ALL = {"collapse": collapse, **PAPER}
 """With those drawn from the training runs that the user names, finished or not."""

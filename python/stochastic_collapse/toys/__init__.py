@@ -1,7 +1,7 @@
 """The toy problems of the paper, SDEs and small models trained by SGD, which show why SGD collapses (DESIGN §5)."""
 
 from .directory import ToyDirectory, ToyRun, load_toy
-from .learned import errors, independent_neurons, learned_values, losses, neurons
+from .learned import before_drop, errors, independent_neurons, learned_values, losses, neurons, spreads, summarize
 from .problems import ACTIVATIONS, ToyConfig, load_toys
 from .simulation import simulate_toy
 
@@ -10,6 +10,7 @@ __all__ = [
     "ToyConfig",
     "ToyDirectory",
     "ToyRun",
+    "before_drop",
     "errors",
     "independent_neurons",
     "learned_values",
@@ -18,4 +19,6 @@ __all__ = [
     "losses",
     "neurons",
     "simulate_toy",
+    "spreads",
+    "summarize",
 ]

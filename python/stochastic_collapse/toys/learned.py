@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import pandas as pd
 
 from ..errors import InputError
 from .arrays import Array
@@ -75,6 +78,46 @@ def independent_neurons(run: ToyRun, layer: int = 0) -> Array:
     rows = torch.from_numpy(neurons(run, layer))
     counts = [count_independent(student) for student in rows.flatten(0, 2)]
     return np.array(counts, dtype=float).reshape(run.state.shape[:3])
+
+
+def before_drop(run: ToyRun) -> int:
+    """The last snapshot before the learning rate falls by half or more at once; the last of all where it never does."""
+    rate = run.data["rate"]
+    falls = np.flatnonzero(rate[1:] <= rate[:-1] / 2)
+    return int(np.searchsorted(run.time, falls[0] + 1, side="right")) - 1 if len(falls) else len(run.time) - 1
+
+
+def spreads(run: ToyRun, values: Array) -> tuple[Array, Array]:
+    """Standard deviations of `values` (…, N) over the students of a teacher, mean over teachers, and over teachers.
+
+    The second is of the means of the teachers; NaN where there is one student of each, or one teacher. `InputError`
+    for a run of another problem.
+    """
+    teachers = len(_data_of(run, "students")["x"])
+    shaped = values.reshape(*values.shape[:-1], teachers, -1)
+    means = shaped.mean(axis=-1)
+    nothing = np.full(means.shape[:-1], np.nan)
+    within = np.sqrt(shaped.var(axis=-1, ddof=1).mean(axis=-1)) if shaped.shape[-1] > 1 else nothing
+    return within, means.std(axis=-1, ddof=1) if teachers > 1 else nothing
+
+
+def summarize(run: ToyRun) -> pd.DataFrame:
+    """What became of nonlinear students, a row for each noise level, before a drop of the rate and at the end.
+
+    Columns: sigma; neurons_before, neurons, the mean number of independent neurons of all hidden layers together, and
+    each with _students and _teachers, its two `spreads`; test_before, test, the median of the test error, and
+    test_noisy, the same at the end against noisy labels. `InputError` for a run of another problem.
+    """
+    before = before_drop(run)
+    shown = dataclasses.replace(run, state=run.state[:, [before, -1]], time=run.time[[before, -1]])
+    counts = sum(independent_neurons(shown, layer) for layer in range(len(run.spec["parameters"]["widths"])))
+    table = pd.DataFrame({"sigma": run.noise})
+    for when, name in enumerate(("neurons_before", "neurons")):
+        table[name] = np.asarray(counts)[:, when].mean(axis=-1)
+        table[f"{name}_students"], table[f"{name}_teachers"] = spreads(run, np.asarray(counts)[:, when])
+    for name, noisy, when in (("test_before", False, 0), ("test", False, 1), ("test_noisy", True, 1)):
+        table[name] = np.median(errors(shown, noisy=noisy)["test"][:, when], axis=-1)
+    return table
 
 
 def _data_of(run: ToyRun, problem: str) -> dict[str, Array]:
