@@ -7,15 +7,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from scipy.integrate import quad, solve_ivp
+from scipy.special import gammainc
 
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.theory import (
     attractivity_1d,
+    origin_exponent,
     quartic_well_density,
     quartic_well_exponent,
     quartic_well_threshold,
     single_neuron_exponents,
     single_neuron_threshold,
+    student_threshold,
     teacher_student_bounds,
     teacher_student_growth,
     teacher_student_threshold,
@@ -204,6 +207,87 @@ def test_the_lower_bounds_limit_is_the_mean_of_the_stationary_density(share: flo
     assert zeta < quartic_well_threshold(s_star)
 
 
+# --- students -------------------------------------------------------------------------------------------------------
+
+
+def test_the_students_threshold_is_that_of_the_single_neuron() -> None:
+    """With ζ² = σ²/N; at it the exponent of the mode that grows is 0."""
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal(16)
+    for y in (0.4 * x + 0.1 * rng.standard_normal(16), -0.7 * x):
+        sigma = student_threshold(x, y, [0.01, 0.2], slope=0.5)
+        exponents = single_neuron_exponents(x, y, [0.01, 0.2], sigma / np.sqrt(16), 0.5)
+        assert np.maximum(*exponents) == pytest.approx(0, abs=1e-14)
+
+
+def test_slopes_of_rectified_students_die_at_their_thresholds() -> None:
+    """SGD of 100 students of 4 neurons on slopes 1 and −0.4, from weights that are large enough to learn both.
+
+    Means over time have the limit of the linear mode, s* − ησ²/2N (within 0.03: three standard errors of about 0.01).
+    Below the threshold the share of slopes under 1e-3 is that of the well's stationary density, where ŝN/(ησ²) is
+    Gamma-distributed (within four standard deviations of a binomial, and 0.02 for the length of the steps); above, 1.
+    """
+    rng = np.random.default_rng(0)
+    points, eta, slopes = 16, 0.02, np.array([1.0, 0.4])
+    x = rng.standard_normal(points)
+    halves = np.stack([np.maximum(x, 0), np.maximum(-x, 0)])
+    y = slopes @ halves
+    sigma_1, sigma_2 = (float(student_threshold(half, y, eta)) for half in halves)
+    assert [sigma_1, sigma_2] == pytest.approx(np.sqrt(2 * points * slopes / eta))
+    assert teacher_student_threshold(eta / points, [sigma_1, sigma_2]) == pytest.approx(slopes)
+    for sigma in (0.5 * sigma_2, 1.2 * sigma_2, 1.2 * sigma_1):
+        w, v = np.tile([0.5, 0.3, -0.5, -0.3], (100, 1)), np.full((100, 4), 0.5)
+        means, steps = np.zeros(2), 30_000
+        for step in range(steps):
+            outputs = np.stack([(v * np.maximum(w, 0)).sum(axis=1), (v * np.maximum(-w, 0)).sum(axis=1)], axis=1)
+            residual = outputs @ halves - y - sigma * rng.standard_normal((100, points))
+            pull = residual @ halves.T / points
+            pull = np.where(w > 0, pull[:, :1], -pull[:, 1:])
+            w, v = w - eta * v * pull, v - eta * w * pull
+            if step >= steps // 2:
+                means += outputs.mean(axis=0) / (steps // 2)
+        limits = np.maximum(slopes - teacher_student_threshold(eta / points, sigma), 0)
+        assert means == pytest.approx(limits, abs=0.03)
+        dead = np.mean(np.abs(outputs) < 1e-3, axis=0)
+        for share, slope, limit in zip(dead, slopes, limits, strict=True):
+            unit = eta * sigma**2 / points
+            expected = gammainc(slope / unit - 0.5, 1e-3 / unit) if limit else 1.0
+            assert share == pytest.approx(expected, abs=0.02 + 4 * np.sqrt(expected * (1 - expected) / 100))
+
+
+def test_where_noise_makes_a_neuron_grow() -> None:
+    """Closed at d = 1, 2, 4 (s² averages to 1/3 there, and 1/4 is left); large d: y² ≈ s² ≈ 1/d, so 1/2 at least."""
+    assert [origin_exponent(d) for d in (1, 2, 4)] == pytest.approx([-0.5, 0, 0.25], abs=1e-12)
+
+    def density(y: float, d: int) -> float:
+        return float((1 - y**2) ** (-(d + 1) / 2) * np.exp(-(d - 1) / (2 * (1 - y**2))))
+
+    for d in (3, 5, 8):
+        mass, square = (quad(lambda y, n=n, d=d: y**n * density(y, d), -1, 1)[0] for n in (0, 2))
+        assert origin_exponent(d) == pytest.approx((d - 2) / 2 * square / mass, rel=1e-7)
+
+
+@pytest.mark.parametrize("inputs", [2, 4])
+def test_the_exponent_of_the_origin_is_that_of_the_linear_equation(inputs: int) -> None:
+    """Itô's products (1 + A) of 400 neurons, c dt = 0.004 a step over a time of 80/c: a standard error below 0.004;
+    four of them are allowed, and so is the bias of the steps."""
+    rng, step, steps = np.random.default_rng(2), 0.004, 20_000
+    z = rng.standard_normal((400, inputs + 1))
+    grown = np.zeros(400)
+    for n in range(steps):
+        noise = np.sqrt(step) * rng.standard_normal((400, inputs))
+        z = np.concatenate(
+            [z[:, :-1] + z[:, -1:] * noise, z[:, -1:] + (z[:, :-1] * noise).sum(axis=1, keepdims=True)], axis=1
+        )
+        norm = np.linalg.norm(z, axis=1, keepdims=True)
+        z /= norm
+        if n >= steps // 10:
+            grown += np.log(norm[:, 0])
+    rates = grown / (0.9 * steps * step)
+    assert rates.std() / 20 < 0.004
+    assert rates.mean() == pytest.approx(origin_exponent(inputs), abs=0.02)
+
+
 # --- bad input ------------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +303,10 @@ def test_the_lower_bounds_limit_is_the_mean_of_the_stationary_density(share: flo
         (lambda: single_neuron_threshold([1, 2], [1]), r"x, y: expected two lists .* found shapes \(2,\), \(1,\)"),
         (lambda: single_neuron_threshold([0, 0], [1, 2]), "x not all 0"),
         (lambda: single_neuron_exponents([1], [1], np.inf), "eta: expected finite numbers, found inf"),
+        (lambda: student_threshold([1, 2], [1, 2], 0), "eta: expected numbers > 0, found 0"),
+        (lambda: student_threshold([1, 2], [1, 2], 1, -1), "slope: expected numbers > 0, found -1"),
+        (lambda: student_threshold([1, 2], [1], 1), r"x, y: expected two lists"),
+        (lambda: origin_exponent(0), "inputs: expected a whole number of 1 or more, found 0"),
         (lambda: teacher_student_threshold(-1, 1), "eta: expected numbers ≥ 0"),
         (lambda: teacher_student_growth(1, -1, 1), "t: expected numbers ≥ 0"),
         (lambda: teacher_student_bounds(-0.1, 1, 1, 1, 1), "s_star: expected numbers ≥ 0"),

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import InputError
 
 _Array = NDArray[np.float64]
-_Rule = Literal["any", "finite", "≥ 0"]
+_Rule = Literal["any", "finite", "≥ 0", "> 0"]
 
 # --- one dimension: dθ = −L'(θ) dt + √(2 D(θ)) dB with L'(0) = D(0) = D'(0) = 0 -----------------------------------
 
@@ -176,6 +176,48 @@ def teacher_student_bounds(
     return lower, teacher_student_growth(s_star, t, s0)
 
 
+# --- a student's neuron near the origin: f ≈ φ'(0) v (w·x), all N points in a step, label noise σ ------------------
+
+
+def student_threshold(x: ArrayLike, y: ArrayLike, eta: ArrayLike, slope: ArrayLike = 1.0) -> Any:
+    """The label noise σ of a step from which on a neuron of one input dies: σ² = 2N |Σxy|/(φ'(0) η Σx²).
+
+    With w = ±v its log grows at the rate φ'(0) |Σxy|/N − ησ²φ'(0)² Σx²/(2N²): Theorem 5.1 (`single_neuron_threshold`)
+    with ζ² = σ²/N. `x`, `y`: the N points, (N,), with y less what other neurons contribute, and x = 0 where this one is
+    silent; `eta`: effective learning rate lr/(1 − momentum), above 0; `slope`: φ'(0), above 0.
+
+    Rectified students of one input are such neurons at any size: those of w > 0 see x > 0 only, those of w < 0 the
+    rest. There a teacher is two slopes a, and each dies at its σ = √(2N|a|/η), where `teacher_student_threshold` of η/N
+    and σ is |a|. (With momentum the rate times the memory η/(1 − momentum) must be small: slopes 0.4 and 1 of 32
+    points die at a σ about 5 % lower at lr 0.002 and momentum 0.9, and at lr 0.02 and momentum 0.9 it fails.)
+    """
+    x, y = _data(x, y)
+    eta, slope = _checked(eta=(eta, "> 0"), slope=(slope, "> 0"))
+    return np.sqrt(2 * len(x) * abs(single_neuron_threshold(x, y)) / (slope * eta))[()]
+
+
+def origin_exponent(inputs: int) -> float:
+    """Rate at which label noise alone makes the log of a neuron of d inputs grow, in units of c = ησ²φ'(0)²/N.
+
+    For isotropic inputs, Σ xxᵀ = N, and noise that no other neuron follows: dw = √c v dB, dv = √c w·dB. With y = v/|w|,
+    dy = √c (1 − y²) dB − c (y + (d − 3) y³/2) dt, whose stationary density is proportional to
+    (1 − y²)^(−(d+1)/2) exp(−(d−1)/(2(1 − y²))), and d log|w| has the mean c (d − 2) y²/2 (Furstenberg–Khasminskii; y² =
+    s²/(1 + s²) makes it a Gaussian average over s ~ N(0, 1/(d − 1))).
+
+    −1/2 at d = 1, where y = ±1; 0 at d = 2; above 0 for more, where noise across w drives the neuron from the origin
+    faster than noise along it draws it in: no label noise makes the origin attract. (In simulations a signal only adds
+    to it.) Neurons vanish there nevertheless where others follow the noise (`noise_flow`). `inputs`: d ≥ 1.
+    """
+    if not isinstance(inputs, int) or inputs < 1:
+        raise InputError(f"inputs: expected a whole number of 1 or more, found {inputs!r}")
+    if inputs == 1:
+        return -0.5
+    nodes, weights = np.polynomial.hermite_e.hermegauss(100)
+    square = nodes**2 / (inputs - 1)
+    density = weights * (1 + square) ** ((inputs - 2) / 2)
+    return float((inputs - 2) / 2 * (density @ (square / (1 + square))) / density.sum())
+
+
 # --- input ----------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +245,8 @@ def _array(name: str, values: ArrayLike, rule: _Rule) -> _Array:
         raise InputError(f"{name}: expected finite numbers, found {array[~np.isfinite(array)][0]}")
     if rule == "≥ 0" and (array < 0).any():
         raise InputError(f"{name}: expected numbers ≥ 0, found {array[array < 0][0]}")
+    if rule == "> 0" and (array <= 0).any():
+        raise InputError(f"{name}: expected numbers > 0, found {array[array <= 0][0]}")
     return array
 
 

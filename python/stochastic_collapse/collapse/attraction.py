@@ -30,10 +30,11 @@ momentary mean gradient, which changes before it is followed.
 **Limits.** (1) holds where a step changes u little, and so does a time of η̂/(1 − μ), the memory of momentum: that is,
 where |L''| and |D''| times η̂/(1 − μ) are small. (Single neuron, D'' = 0.16, η̂ = 0.4: α agrees with simulated SGD at μ
 = 0.5, and is 3 times too large at μ = 0.9, where that product is 0.6.) Batches are drawn independently, dropout is off,
-gradient clipping is left out. The H_i are one-sided derivatives where the loss has a kink. The n examples stand for the
-distribution: few of them in many dimensions make the leading direction look more repelling than it is, which its
-standard error leaves out. (In a network of 4 neurons, n = 300, alpha ± 2 errors held the truth in 93 % of 40 trials
-where drift ruled, in 80 % where noise was comparable.)
+gradient clipping is left out. All noise is white, as if no other weight moved: where the rest of a network follows the
+noise of the labels, as students do that can fit them, it is not (`noise_flow`). The H_i are one-sided derivatives where
+the loss has a kink. The n examples stand for the distribution: few of them in many dimensions make the leading
+direction look more repelling than it is, which its standard error leaves out. (In a network of 4 neurons, n = 300,
+alpha ± 2 errors held the truth in 93 % of 40 trials where drift ruled, in 80 % where noise was comparable.)
 """
 
 from __future__ import annotations
