@@ -13,11 +13,24 @@ from typing import Any
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.runs import find_runs, runs_root
 
-from . import batch_size, collapse, fig1, fig2, fig3, fig4, fig5, fig6, sources, students, style, two_neurons
+from . import (
+    batch_size,
+    collapse,
+    fig1,
+    fig2,
+    fig3,
+    fig4,
+    fig5,
+    fig6,
+    sources,
+    students,
+    students_theory,
+    style,
+    two_neurons,
+)
 from .needs import Report
 
 PAPER: dict[str, Any] = {
-    "students": students,
     "fig1": fig1,
     "fig2": fig2,
     "fig3": fig3,
@@ -27,10 +40,12 @@ PAPER: dict[str, Any] = {
     "fig6": fig6,
     "two-neurons": two_neurons,
 }
-"""Students, and the figures of the paper, from the runs of shipped settings, the best that are finished, or from runs
-that are named."""
+"""Figures of the paper, from the runs of shipped settings, the best that are finished, or from runs that are named."""
 
-ALL = {"collapse": collapse, **PAPER}
+SHIPPED: dict[str, Any] = {"students": students, "students-theory": students_theory, **PAPER}
+"""With those of our own experiments."""
+
+ALL = {"collapse": collapse, **SHIPPED}
 """With those drawn from the training runs that the user names, finished or not."""
 
 
@@ -47,7 +62,7 @@ def draw_named(arguments: Sequence[str], out: Path | None = None, report: Report
         raise InputError(f"{arguments[0]}: no such figure; there are: {', '.join(ALL)}")
     written = []
     for name in names:
-        runs = sources.find(name, PAPER[name].NEEDS, paths, report) if name in PAPER else _named(name, paths)
+        runs = sources.find(name, SHIPPED[name].NEEDS, paths, report) if name in SHIPPED else _named(name, paths)
         with style.paper():
             figure = ALL[name].draw(ALL[name].load(runs))
             written += style.save(figure, (out or runs_root() / "figures") / name)

@@ -65,7 +65,7 @@ def _is_finished(run: RunDirectory) -> bool:
 
 
 def simulated(figure: str, needs: Needs, paths: Sequence[str], report: Report) -> list[ToyRun]:
-    """Those of `paths` that are of the figure's problem; without paths, those of the first size that is complete.
+    """Those of `paths` that are of the figure's problem; without paths, those of the first size that has some.
 
     Raises `InputError` where there are none.
     """
@@ -77,11 +77,15 @@ def simulated(figure: str, needs: Needs, paths: Sequence[str], report: Report) -
             found = ", ".join(f"{run.directory} (a run of {run.spec['problem']})" for run in runs)
             raise InputError(f"figure {figure} is drawn from runs of {toys[0].problem}, found only {found}")
         return chosen
-    for toy in toys:
-        if toy.is_finished():
-            directories = toy.directories()
-            report(f"figure {figure}: from {', '.join(map(str, directories))}, the runs of {toy.file}")
-            return [directory.load() for directory in directories]
+    sizes: list[tuple[Toy, ...]] = list(needs.values())
+    for of_size in sizes:
+        there = [toy for toy in of_size if toy.is_finished()]
+        for toy in there:
+            report(f"figure {figure}: from {', '.join(map(str, toy.directories()))}, the runs of {toy.file}")
+        if there:
+            if missing := [toy.command for toy in of_size if toy not in there]:
+                report(f"figure {figure}: not simulated yet: {'; '.join(missing)}")
+            return [directory.load() for toy in there for directory in toy.directories()]
     raise InputError(f"figure {figure}: not simulated yet in {runs_root()}; run: {toys[-1].command}")
 
 

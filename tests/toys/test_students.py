@@ -94,6 +94,7 @@ def test_steps_are_those_of_torchs_optimizer(students: Make, kind: str, noise: s
                     added = jacobian(model, x[chosen]).norm() / np.sqrt(equations.weights) / size * normals
                 (residual.square().sum() / (2 * size)).backward()
                 for parameter, more in zip(parameters, _like(added, parameters), strict=True):
+                    assert parameter.grad is not None
                     parameter.grad += more
                 optimizer.step()
             final = torch.cat([p.detach().flatten() for p in parameters])
