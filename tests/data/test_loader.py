@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stochastic_collapse.config import SyntheticSettings
 from stochastic_collapse.data.datasets import Dataset, Split, load_dataset
-from stochastic_collapse.data.loader import Batch, BatchLoader, EvaluationBatches
+from stochastic_collapse.data.loader import Batch, BatchLoader, EvaluationBatches, Examples, FullBatches
 from stochastic_collapse.errors import InputError
 
 CPU = torch.device("cpu")
@@ -26,7 +26,7 @@ def numbered(size: int, shape: tuple[int, int, int] = (3, 6, 5), classes: int = 
 
 
 def loader(dataset: Dataset, batch_size: int = 4, seed: int = 1, **options: Any) -> BatchLoader:
-    return BatchLoader(dataset, batch_size, seed=seed, device=CPU, **options)
+    return BatchLoader(Examples(dataset, device=CPU, **options), batch_size, seed=seed)
 
 
 def raw(dataset: Dataset, images: Tensor) -> Tensor:
@@ -157,6 +157,28 @@ def test_the_stream_does_not_depend_on_how_many_batches_are_made_at_once(monkeyp
     assert same(many, take(loader(dataset, **options), 25))
 
 
+def test_full_batches_lie_in_order_and_are_drawn_anew() -> None:
+    dataset = numbered(20)
+    plain = FullBatches(Examples(dataset, device=CPU), seed=1)
+    first, second = plain.next(), plain.next()
+    assert torch.equal(raw(dataset, first.images), dataset.train.images)
+    assert torch.equal(first.labels, dataset.train.labels)
+    assert first.images is second.images  # made once
+    noisy = Examples(dataset, device=CPU, crop_padding=1, flip=True, label_noise=0.5, target_noise=0.1)
+    stream = FullBatches(noisy, seed=1)
+    first, second = stream.next(), stream.next()
+    for a, b in zip(first, second, strict=True):
+        assert not torch.equal(a, b)  # type: ignore[arg-type]
+    expected = FullBatches(noisy, seed=1, expected=True).next()
+    assert expected.target_noise is None
+    one_hot = torch.nn.functional.one_hot(dataset.train.labels, 7)
+    torch.testing.assert_close(expected.labels, 0.5 * one_hot + 0.5 / 6 * (1 - one_hot))
+    state = stream.state_dict()
+    rest = [stream.next() for _ in range(3)]
+    stream.load_state_dict(state)
+    assert same([stream.next() for _ in range(3)], rest)
+
+
 def test_memory_format() -> None:
     batch = loader(numbered(8), memory_format=torch.channels_last).next()
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
@@ -170,9 +192,9 @@ def test_too_large_a_batch_is_refused() -> None:
 @pytest.mark.cuda
 def test_cuda_sees_the_same_batches() -> None:
     dataset = load_dataset(SyntheticSettings(name="synthetic"))
-    options: dict[str, Any] = {"seed": 1, "crop_padding": 4, "flip": True, "label_noise": 0.5, "target_noise": 0.1}
-    on_cuda = BatchLoader(dataset, 32, device=torch.device("cuda"), **options)
-    on_cpu = BatchLoader(dataset, 32, device=CPU, **options)
+    options: dict[str, Any] = {"crop_padding": 4, "flip": True, "label_noise": 0.5, "target_noise": 0.1}
+    on_cuda = BatchLoader(Examples(dataset, device=torch.device("cuda"), **options), 32, seed=1)
+    on_cpu = loader(dataset, 32, **options)
     for a, b in zip(take(on_cuda, 40), take(on_cpu, 40), strict=True):
         torch.testing.assert_close(a.images.cpu(), b.images)
         assert torch.equal(a.labels.cpu(), b.labels)
