@@ -57,16 +57,22 @@ class SweepDirectory:
     def logs(self) -> Path:
         return self.path / "logs"
 
-    def write_record(self, runs: Sequence[PlannedRun]) -> None:
-        """Write down which runs the sweep consists of; paths are relative, so that all of $SC_RUNS may be moved."""
+    def write_record(self, runs: Sequence[PlannedRun], *, grows: bool = False) -> None:
+        """Write down which runs the sweep consists of; paths are relative, so that all of $SC_RUNS may be moved.
+
+        Where it grows, earlier runs stay whose experiment and replicate are none of these.
+        """
+        swept = [SweptRun(run.experiment, run.varied, run.config.replicate, run.directory) for run in runs]
+        new = {(run.experiment, run.replicate) for run in swept}
+        earlier = self.runs() if grows and self.exists else []
         record = [
             {
                 "experiment": run.experiment,
                 "varied": dict(run.varied),
-                "replicate": run.config.replicate,
+                "replicate": run.replicate,
                 "run": os.path.relpath(run.directory.path, self.path),
             }
-            for run in runs
+            for run in (*swept, *(run for run in earlier if (run.experiment, run.replicate) not in new))
         ]
         with write_atomically(self.path / _RECORD) as temporary:
             temporary.write_text(json.dumps({"runs": record}, indent=1) + "\n", encoding="utf-8")

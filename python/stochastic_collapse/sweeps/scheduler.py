@@ -79,7 +79,7 @@ def run_sweep(sweep: Sweep, executor: Executor, *, report: Callable[[str], None]
     runs save their checkpoints, and `Interrupted` is raised: the same call continues.
     """
     directory = SweepDirectory(sweep.directory)
-    directory.write_record(sweep.runs)
+    directory.write_record(sweep.runs, grows=sweep.grows)
     work = _Work(sweep, executor, report)
     try:
         with stop_signals() as stopped, sweep_display(sweep.name) as show:
