@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import datetime
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from .compression import Compression
     from .runs import RunDirectory
+    from .sweeps import Comparison
 
 
 def steps_bar() -> Progress:
@@ -143,6 +145,37 @@ def print_comparison(columns: Sequence[tuple[str, RunDirectory, pd.DataFrame]]) 
         rows.append([name, *("–" if value is None else f"{value:.1%}" for value in values)])
     rows.append(["at step", *map(str, steps)])
     print_table("fraction of independent neurons", ["layer", *(label for label, _, _ in columns)], rows)
+
+
+_COLUMNS_AT_MOST = 8
+
+
+def print_controls(title: str, comparison: Comparison) -> None:
+    """A row for each twin of a run, in several tables where there are many layers, and what they say."""
+    layers = list(dict.fromkeys(layer for twin in comparison.twins for layer in twin.effective_rank))
+    columns = ["replicates", "independent", "collapse left", "test accuracy", *(f"rank {layer}" for layer in layers)]
+    rows = []
+    for twin in comparison.twins:
+        left, ranks = twin.remaining, [twin.effective_rank.get(layer) for layer in layers]
+        rows.append(
+            [
+                str(twin.replicates),
+                _spread(*twin.independent, ".3f"),
+                "–" if left is None or math.isnan(left.ratio) else _spread(left.ratio, left.error, ".2f"),
+                _spread(*twin.accuracy, ".1%"),
+                *("–" if rank is None else _spread(*rank, ".1f") for rank in ranks),
+            ]
+        )
+    for k in range(0, len(columns), _COLUMNS_AT_MOST):
+        part = slice(k, k + _COLUMNS_AT_MOST)
+        named = [[twin.name, *row[part]] for twin, row in zip(comparison.twins, rows, strict=True)]
+        print_table(title, ["twin", *columns[part]], named)
+    print(comparison.sentence)
+
+
+def _spread(value: float, error: float, form: str) -> str:
+    """``0.95±0.01``; without the error where it is not known."""
+    return f"{value:{form}}" if math.isnan(error) else f"{value:{form}}±{error:{form}}"
 
 
 def print_doctor(findings: Mapping[str, Any]) -> None:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from ..config import TrainConfig, identity, load_config
 from ..errors import InputError
 from ..origin import located
-from ..runs import RunDirectory, find_runs, runs_root
+from ..runs import RunDirectory, find_runs
 from .controls import ALL, CONTROLS, FACTOR, twins
-from .directory import SweepDirectory
+from .directory import SweepDirectory, SweptRun, swept
 from .plan import PlannedRun, Sweep
 
 THE_RUN = "the run"
@@ -45,11 +45,6 @@ class _Subject(NamedTuple):
 def experiment_of(config: TrainConfig) -> str:
     """``<name>-<hash12>`` of a run."""
     return f"{config.name}-{identity(config)}"
-
-
-def control_directory(config: TrainConfig) -> SweepDirectory:
-    """Where the set of a run is."""
-    return SweepDirectory(runs_root() / "sweeps" / f"control-{experiment_of(config)}")
 
 
 def controls_of_file(
@@ -95,6 +90,20 @@ def controls_of_runs(
     return [_set(subject, only, factor, average) for subject in subjects.values()]
 
 
+def control_runs(paths: Sequence[str | Path]) -> tuple[str, list[SweptRun]]:
+    """``<name>-<hash12>`` of the one experiment in `paths`, and its runs and twins, whether trained or not.
+
+    Those that `sc control` wrote down; before it did, the twins of its default settings, which a sweep may have
+    trained. Raises `InputError` where `paths` hold several experiments, or none.
+    """
+    sets = controls_of_runs(paths)
+    if len(sets) > 1:
+        raise InputError(f"{', '.join(one.title for one in sets)}: several experiments; name the runs of one")
+    sweep = sets[0].sweep
+    directory = SweepDirectory(sweep.directory)
+    return sets[0].title, directory.runs() if directory.exists else swept(sweep.runs)
+
+
 def _set(subject: _Subject, only: Collection[str], factor: float, average: int | None) -> ControlSet:
     if unknown := [name for name in only if name not in (*CONTROLS, ALL)]:
         raise InputError(f"no control {unknown[0]!r}; there are {', '.join((*CONTROLS, ALL))}")
@@ -107,7 +116,7 @@ def _set(subject: _Subject, only: Collection[str], factor: float, average: int |
             replicate = located(config.model_copy(update={"replicate": k}))
             place = _place(subject.there[k], replicate) if name == THE_RUN and k in subject.there else None
             runs.append(PlannedRun(name, {}, replicate, subject.base, overrides, None, place))
-    return ControlSet(Sweep(control_directory(runs[0].config).path.name, tuple(runs), grows=True), notes)
+    return ControlSet(Sweep(f"control-{experiment_of(runs[0].config)}", tuple(runs), grows=True), notes)
 
 
 def _place(run: RunDirectory, config: TrainConfig) -> RunDirectory | None:

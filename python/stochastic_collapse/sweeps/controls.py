@@ -30,6 +30,8 @@ Controls = Annotated[
 ]
 """In a settings file: a list of names, or all."""
 
+_DIVIDED = "noise/"
+
 FACTOR = 4.0
 """Between the batch sizes, or the learning rates, of a run and its twins."""
 
@@ -45,12 +47,15 @@ class Twins(NamedTuple):
 
 def averaged(batches: int) -> str:
     """Name of the twin whose gradients are means over so many batches, in place of `no-noise`."""
-    return f"noise/{batches}"
+    return f"{_DIVIDED}{batches}"
 
 
-def twins(
-    config: TrainConfig, wanted: Collection[str], *, factor: float = FACTOR, average: int | None = None
-) -> Twins:
+def averages(name: str) -> int:
+    """The number of batches that `averaged` made `name` of; 0 for the names of other twins."""
+    return int(name.removeprefix(_DIVIDED)) if name.startswith(_DIVIDED) else 0
+
+
+def twins(config: TrainConfig, wanted: Collection[str], *, factor: float = FACTOR, average: int | None = None) -> Twins:
     """The twins of the run `config` for the controls `wanted`, names of CONTROLS, or ALL: those that make sense for it.
 
     `factor` is between the batch sizes or learning rates. `average` has the twin without noise take the means over so

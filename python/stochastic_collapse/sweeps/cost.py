@@ -68,9 +68,7 @@ def costs(sweep: Sweep) -> list[Cost]:
         work = config.max_steps * config.examples_per_step / (first.max_steps * first.examples_per_step)
         seconds = each * max(map(_steps_left, to_train), default=0)
         found.append(
-            Cost(
-                name, len(runs), len(to_train), config.max_steps, config.examples_per_step, work, seconds, is_measured
-            )
+            Cost(name, len(runs), len(to_train), config.max_steps, config.examples_per_step, work, seconds, is_measured)
         )
     return found
 

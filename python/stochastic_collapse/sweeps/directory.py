@@ -36,6 +36,11 @@ class SweptRun:
         return self.directory.status().get("state") == "finished"
 
 
+def swept(runs: Sequence[PlannedRun]) -> list[SweptRun]:
+    """Planned runs as a record has them."""
+    return [SweptRun(run.experiment, run.varied, run.config.replicate, run.directory) for run in runs]
+
+
 @dataclass(frozen=True)
 class SweepDirectory:
     """The results of a sweep, on disk."""
@@ -62,8 +67,8 @@ class SweepDirectory:
 
         Where it grows, earlier runs stay whose experiment and replicate are none of these.
         """
-        swept = [SweptRun(run.experiment, run.varied, run.config.replicate, run.directory) for run in runs]
-        new = {(run.experiment, run.replicate) for run in swept}
+        these = swept(runs)
+        new = {(run.experiment, run.replicate) for run in these}
         earlier = self.runs() if grows and self.exists else []
         record = [
             {
@@ -72,7 +77,7 @@ class SweepDirectory:
                 "replicate": run.replicate,
                 "run": os.path.relpath(run.directory.path, self.path),
             }
-            for run in (*swept, *(run for run in earlier if (run.experiment, run.replicate) not in new))
+            for run in (*these, *(run for run in earlier if (run.experiment, run.replicate) not in new))
         ]
         with write_atomically(self.path / _RECORD) as temporary:
             temporary.write_text(json.dumps({"runs": record}, indent=1) + "\n", encoding="utf-8")
