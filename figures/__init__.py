@@ -13,7 +13,7 @@ from typing import Any
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.runs import find_runs, runs_root
 
-from . import batch_size, collapse, fig1, fig2, fig3, fig4, fig5, fig6, sources, style, two_neurons
+from . import batch_size, collapse, control, fig1, fig2, fig3, fig4, fig5, fig6, sources, style, two_neurons
 from .needs import Report
 
 PAPER: dict[str, Any] = {
@@ -28,7 +28,7 @@ PAPER: dict[str, Any] = {
 }
 """Figures of the paper, from the runs of shipped settings, the best that are finished, or from runs that are named."""
 
-ALL = {"collapse": collapse, **PAPER}
+ALL = {"collapse": collapse, "control": control, **PAPER}
 """With those drawn from the training runs that the user names, finished or not."""
 
 

@@ -727,8 +727,9 @@ def figures(
 ) -> int:
     """Draw figures as PNG and PDF, from what is finished; what is missing is named with the command that makes it.
 
-    collapse RUN... draws the fraction of independent neurons per layer over the steps, one colour per run. The others
-    are the paper's, from the runs of the shipped configurations and sweeps, or from those named: fig1, fig2, fig5 and
+    collapse RUN... draws the fraction of independent neurons per layer over the steps, one colour per run; control RUN
+    a run beside its twins, of sc control, and how much of its collapse remains without the noise. The others are the
+    paper's, from the runs of the shipped configurations and sweeps, or from those named: fig1, fig2, fig5 and
     two-neurons (toy problems), fig3 (distances between neurons), fig4 (learning rate and label noise), batch-size (its
     supplement), fig6 (drop of the learning rate).
 

@@ -147,13 +147,10 @@ def print_comparison(columns: Sequence[tuple[str, RunDirectory, pd.DataFrame]]) 
     print_table("fraction of independent neurons", ["layer", *(label for label, _, _ in columns)], rows)
 
 
-_COLUMNS_AT_MOST = 8
-
-
 def print_controls(title: str, comparison: Comparison) -> None:
     """A row for each twin of a run, in several tables where there are many layers, and what they say."""
     layers = list(dict.fromkeys(layer for twin in comparison.twins for layer in twin.effective_rank))
-    columns = ["replicates", "independent", "collapse left", "test accuracy", *(f"rank {layer}" for layer in layers)]
+    columns = ["runs", "independent", "collapse left", "test accuracy", *(f"rank {layer}" for layer in layers)]
     rows = []
     for twin in comparison.twins:
         left, ranks = twin.remaining, [twin.effective_rank.get(layer) for layer in layers]
@@ -166,11 +163,29 @@ def print_controls(title: str, comparison: Comparison) -> None:
                 *("–" if rank is None else _spread(*rank, ".1f") for rank in ranks),
             ]
         )
-    for k in range(0, len(columns), _COLUMNS_AT_MOST):
-        part = slice(k, k + _COLUMNS_AT_MOST)
-        named = [[twin.name, *row[part]] for twin, row in zip(comparison.twins, rows, strict=True)]
-        print_table(title, ["twin", *columns[part]], named)
+    names = [twin.name for twin in comparison.twins]
+    for part in _fitting(columns, rows, Console().width - len(max(names, key=len, default="")) - 4):
+        named = [[name, *(row[k] for k in part)] for name, row in zip(names, rows, strict=True)]
+        print_table(
+            f"{title}: mean ± standard deviation; of the collapse that is left ± of 95 %",
+            ["twin", *(columns[k] for k in part)],
+            named,
+        )
     print(comparison.sentence)
+
+
+def _fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[list[int]]:
+    """Indices of `columns` in portions whose tables take no more than `room` characters, at least one in each."""
+    portions: list[list[int]] = []
+    left = 0
+    for k, column in enumerate(columns):
+        width = max(len(cell) for cell in (column, *(row[k] for row in rows))) + 3
+        if not portions or width > left:
+            portions.append([])
+            left = room
+        portions[-1].append(k)
+        left -= width
+    return portions
 
 
 def _spread(value: float, error: float, form: str) -> str:

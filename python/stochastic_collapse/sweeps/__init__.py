@@ -6,7 +6,7 @@ from .cost import Cost, costs
 from .directory import SweepDirectory, SweptRun
 from .executors import make_executor
 from .plan import PlannedRun, Sweep, load_sweep
-from .remaining import Comparison, Twin, compare, measured
+from .remaining import Comparison, Twin, by_run, compare, measured
 from .scheduler import SweepResult, news, planned, run_sweep
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "SweepResult",
     "SweptRun",
     "Twin",
+    "by_run",
     "compare",
     "control_runs",
     "controls_of_file",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
@@ -77,7 +76,7 @@ def twins(config: TrainConfig, wanted: Collection[str], *, factor: float = FACTO
                 raise InputError(line) from None
             notes.append(line)
             continue
-        changes[name] = tuple(f"{key}={json.dumps(value)}" for key, value in settings.items())
+        changes[name] = tuple(f"{key}={value}" for key, value in settings.items())
         if control in ("no-noise", "isotropic") and (random := _random_still(config)):
             notes.append(f"control {name}: {random} stay random in it")
     return Twins(changes, notes)
