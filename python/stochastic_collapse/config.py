@@ -14,9 +14,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -104,7 +105,8 @@ class DigitsSettings(_DataSettings):
 
     name: Literal["digits"]
     train_size: Positive | None = None
-    """Training examples to keep, as many of each class as possible; null: all."""
+    """Training examples to keep: the first of each class, in shares as equal as possible; null: all. Normalization
+    stays that of the whole set."""
 
 
 class CIFAR10Settings(_AugmentedSettings):
@@ -112,7 +114,8 @@ class CIFAR10Settings(_AugmentedSettings):
 
     name: Literal["cifar10"]
     train_size: Positive | None = None
-    """Training examples to keep, as many of each class as possible; null: all."""
+    """Training examples to keep: the first of each class, in shares as equal as possible; null: all. Normalization
+    stays that of the whole set."""
 
 
 class CIFAR100Settings(_AugmentedSettings):
@@ -120,7 +123,8 @@ class CIFAR100Settings(_AugmentedSettings):
 
     name: Literal["cifar100"]
     train_size: Positive | None = None
-    """Training examples to keep, as many of each class as possible; null: all."""
+    """Training examples to keep: the first of each class, in shares as equal as possible; null: all. Normalization
+    stays that of the whole set."""
 
 
 class SyntheticSettings(_AugmentedSettings):
@@ -270,13 +274,16 @@ class TrainConfig(Settings):
     data: DataSettings
     """The data set, and the noise and augmentation that every access to it has."""
     batch_size: Positive | Literal["full"] = 128
-    """Examples per step; the last incomplete batch of an epoch is dropped. full: the whole training set, as it lies."""
+    """Examples per step; the last incomplete batch of an epoch is dropped. full: every step takes the whole training
+    set, with label noise, target noise, crops and flips drawn anew."""
     micro_batch: Positive | None = None
-    """Examples per pass: gradients of larger batches are averaged over several; null: a batch is one pass."""
+    """Examples per pass: a step's gradient is put together from passes of so many, the last of what is left, which
+    takes less memory; null: one pass. It is the same gradient, except that batch normalization is each pass's own."""
     gradient_noise: Literal["sampled", "none", "isotropic"] = "sampled"
-    """sampled: that of batches; none: the gradient is the mean over the training set, label and target noise entering
-    by their expectation; isotropic: that mean plus Gaussian noise, alike in all parameters, of the power that a
-    batch's noise has at the same step."""
+    """sampled: that of batches. none: each step takes the mean gradient over the training set, with label and target
+    noise averaged exactly (labels become probabilities); crops, flips and dropout, which cannot be, are drawn anew for
+    every example; batch_size has no effect. isotropic: to that mean comes Gaussian noise, alike in all parameters, of
+    the power ‖batch's gradient − mean‖² that a batch of batch_size drawn at the same step has."""
     max_steps: Positive
     """Optimization steps in all."""
     optimizer: OptimizerSettings
@@ -317,7 +324,9 @@ class TrainConfig(Settings):
     @property
     def stackable(self) -> bool:
         """Whether replicates train as one batched program (`training.stack`): networks small enough to gain by it."""
-        return self.model.name == "mlp" and self.optimizer.gradient_clip is None and self.compile is not True
+        one_batch = self.batch_size != "full" and self.micro_batch is None and self.gradient_noise == "sampled"
+        clipped, compiled = self.optimizer.gradient_clip is not None, self.compile is True
+        return self.model.name == "mlp" and one_batch and not clipped and not compiled
 
     @property
     def examples(self) -> int:
@@ -397,7 +406,8 @@ class Written:
         try:
             return kind.model_validate(values)
         except ValidationError as error:
-            mistakes = [_explain(kind, mistake, self, homes or {}) for mistake in error.errors()]
+            # Each member of a union of plain types has its own mistake, all explained by the same line.
+            mistakes = dict.fromkeys(_explain(kind, mistake, self, homes or {}) for mistake in error.errors())
             raise InputError("\n".join(mistakes)) from None
 
     def place(self, keys: Sequence[int | str]) -> str:
@@ -541,6 +551,8 @@ def _explain(kind: type[Settings], mistake: Any, written: Written, homes: Mappin
             return f"{place}{dotted}: {mistake['input']!r} is not valid; {meaning}"
         case "value_error":
             return f"{place}{dotted}{': ' if dotted else ''}{mistake['ctx']['error']}"
+        case _ if choices := _plain_choices(_fields(parent).get(str(keys[-1]))):
+            return f"{place}{dotted}: expected {', or '.join(choices)}{found}"
         case _:
             rule = mistake["msg"][0].lower() + mistake["msg"][1:]
             return f"{place}{dotted}: {rule}{found}"
@@ -567,6 +579,22 @@ def _resolve(kind: type[Settings], location: tuple[int | str, ...]) -> tuple[lis
             keys.extend(p for p in parts if isinstance(p, int))
             break
     return keys, kind
+
+
+def _plain_choices(field: FieldInfo | None) -> list[str]:
+    """What may stand in a field that is a union of plain types, in words; empty for any other field."""
+    is_union = field is not None and get_origin(field.annotation) in (Union, UnionType)
+    members = get_args(field.annotation) if field is not None and is_union else ()
+    if type(None) in members or any(_is_settings(member) for member in members):
+        return []
+    return [_in_words(TypeAdapter(member).json_schema()) for member in members]
+
+
+def _in_words(schema: Mapping[str, Any]) -> str:
+    if "const" in schema:
+        return repr(schema["const"])
+    kind = {"integer": "a whole number", "number": "a number"}.get(schema["type"], f"a {schema['type']}")
+    return f"{kind} of {schema['minimum']} or more" if "minimum" in schema else kind
 
 
 def _fields(kind: type[Settings]) -> dict[str, FieldInfo]:

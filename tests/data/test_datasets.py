@@ -44,6 +44,43 @@ def test_digits() -> None:
     assert torch.equal(again.test.images, digits.test.images)
 
 
+def test_a_part_of_the_training_set_is_stratified_and_in_order() -> None:
+    whole = load_dataset(DigitsSettings(name="digits"))
+    part = load_dataset(DigitsSettings(name="digits", train_size=96))
+    assert sorted(torch.bincount(part.train.labels).tolist()) == [9] * 4 + [10] * 6
+    taken = dict.fromkeys(range(10), 0)
+    expected = []
+    for k, label in enumerate(whole.train.labels.tolist()):
+        if taken[label] < (10 if label < 6 else 9):
+            taken[label] += 1
+            expected.append(k)
+    assert torch.equal(part.train.images, whole.train.images[expected])
+    assert torch.equal(part.train.labels, whole.train.labels[expected])
+    assert torch.equal(part.test.images, whole.test.images)
+    assert (part.mean, part.std) == (whole.mean, whole.std)
+
+
+def test_small_classes_give_all_they_have() -> None:
+    counts = torch.bincount(load_dataset(DigitsSettings(name="digits")).train.labels)
+    found = torch.bincount(load_dataset(DigitsSettings(name="digits", train_size=1430)).train.labels)
+    cut = found < counts
+    assert cut.any()
+    assert found[~cut].max() <= found[cut].min() + 1
+    assert found[cut].max() - found[cut].min() <= 1
+
+
+@pytest.mark.parametrize(
+    ("size", "says"),
+    [
+        (1438, "data.train_size: 1438 is more than the 1437 training examples of digits"),
+        (9, "data.train_size: 9 is less than the 10 classes of digits"),
+    ],
+)
+def test_parts_that_cannot_be_are_refused(size: int, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        load_dataset(DigitsSettings(name="digits", train_size=size))
+
+
 def test_cifar10_layout(tmp_path: Path) -> None:
     written = write_records(CIFAR10, tmp_path)
     dataset = load_dataset(CIFAR10Settings(name="cifar10"), tmp_path)

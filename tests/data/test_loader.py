@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stochastic_collapse.config import SyntheticSettings
 from stochastic_collapse.data.datasets import Dataset, Split, load_dataset
-from stochastic_collapse.data.loader import Batch, BatchLoader, EvaluationBatches
+from stochastic_collapse.data.loader import Batch, BatchLoader, EvaluationBatches, Examples
 from stochastic_collapse.errors import InputError
 
 CPU = torch.device("cpu")
@@ -26,7 +26,7 @@ def numbered(size: int, shape: tuple[int, int, int] = (3, 6, 5), classes: int = 
 
 
 def loader(dataset: Dataset, batch_size: int = 4, seed: int = 1, **options: Any) -> BatchLoader:
-    return BatchLoader(dataset, batch_size, seed=seed, device=CPU, **options)
+    return BatchLoader(Examples(dataset, device=CPU, **options), batch_size, seed=seed)
 
 
 def raw(dataset: Dataset, images: Tensor) -> Tensor:
@@ -170,9 +170,9 @@ def test_too_large_a_batch_is_refused() -> None:
 @pytest.mark.cuda
 def test_cuda_sees_the_same_batches() -> None:
     dataset = load_dataset(SyntheticSettings(name="synthetic"))
-    options: dict[str, Any] = {"seed": 1, "crop_padding": 4, "flip": True, "label_noise": 0.5, "target_noise": 0.1}
-    on_cuda = BatchLoader(dataset, 32, device=torch.device("cuda"), **options)
-    on_cpu = BatchLoader(dataset, 32, device=CPU, **options)
+    options: dict[str, Any] = {"crop_padding": 4, "flip": True, "label_noise": 0.5, "target_noise": 0.1}
+    on_cuda = BatchLoader(Examples(dataset, device=torch.device("cuda"), **options), 32, seed=1)
+    on_cpu = loader(dataset, 32, **options)
     for a, b in zip(take(on_cuda, 40), take(on_cpu, 40), strict=True):
         torch.testing.assert_close(a.images.cpu(), b.images)
         assert torch.equal(a.labels.cpu(), b.labels)

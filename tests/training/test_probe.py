@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from stochastic_collapse import attractivity, cli, train
 from stochastic_collapse.config import TrainConfig
 from stochastic_collapse.data.datasets import load_dataset
-from stochastic_collapse.data.loader import BatchLoader
+from stochastic_collapse.data.loader import BatchLoader, Examples
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.models import build_model
 from stochastic_collapse.runs import ATTRACTIVITY, RunDirectory
@@ -34,7 +34,7 @@ def test_a_run_is_probed_with_its_own_settings(tiny: Tiny, tmp_path: Path) -> No
     found = probe_run(run, neurons=1, examples=24)
 
     dataset = load_dataset(config.data)
-    batch = BatchLoader.of(config.data, dataset, 24, seed=3, device=torch.device("cpu")).next()
+    batch = BatchLoader(Examples.of(config.data, dataset, device=torch.device("cpu")), 24, seed=3).next()
     model = build_model(config.model, dataset.image_shape, 3)
     model.load_state_dict(torch.load(run.checkpoint(40), weights_only=True)["model"])
     expected = attractivity(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..config import CIFAR10Settings, CIFAR100Settings, DataSettings, DigitsSettings, SyntheticSettings
 from ..errors import InputError
@@ -47,17 +48,33 @@ class Dataset:
 def load_dataset(settings: DataSettings, root: Path | None = None) -> Dataset:
     """The dataset that `settings` name, read from `root` (default $SC_DATA, else ./data) where it lies in files.
 
-    Raises `InputError` where its files are missing or damaged.
+    Raises `InputError` where its files are missing or damaged, and for a `train_size` that it cannot have.
     """
     match settings:
-        case DigitsSettings():
-            return _digits()
-        case CIFAR10Settings():
-            return _cifar(CIFAR10, root, label_byte=0, num_classes=10, mean=CIFAR10_MEAN, std=CIFAR10_STD)
-        case CIFAR100Settings():  # a coarse label's byte, then the fine label's
-            return _cifar(CIFAR100, root, label_byte=1, num_classes=100, mean=CIFAR100_MEAN, std=CIFAR100_STD)
         case SyntheticSettings():
             return _synthetic(settings)
+        case DigitsSettings():
+            dataset = _digits()
+        case CIFAR10Settings():
+            dataset = _cifar(CIFAR10, root, label_byte=0, num_classes=10, mean=CIFAR10_MEAN, std=CIFAR10_STD)
+        case CIFAR100Settings():  # a coarse label's byte, then the fine label's
+            dataset = _cifar(CIFAR100, root, label_byte=1, num_classes=100, mean=CIFAR100_MEAN, std=CIFAR100_STD)
+    if settings.train_size is None:
+        return dataset
+    return replace(dataset, train=_first_of_each_class(dataset, settings.train_size, settings.name))
+
+
+def _first_of_each_class(dataset: Dataset, size: int, name: str) -> Split:
+    """`size` training examples in their order, of each class the first; classes that are small give all they have."""
+    images, labels = dataset.train.images, dataset.train.labels
+    if size > len(labels):
+        raise InputError(f"data.train_size: {size} is more than the {len(labels)} training examples of {name}")
+    if size < dataset.num_classes:
+        raise InputError(f"data.train_size: {size} is less than the {dataset.num_classes} classes of {name}")
+    is_label = functional.one_hot(labels, dataset.num_classes)
+    rank_in_class = (is_label.cumsum(0) * is_label).sum(1)
+    kept = (rank_in_class * dataset.num_classes + labels).argsort()[:size].sort().values
+    return Split(images[kept], labels[kept])
 
 
 def _digits() -> Dataset:

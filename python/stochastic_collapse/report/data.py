@@ -83,10 +83,22 @@ def _facts(config: TrainConfig) -> list[str]:
         f"{o.name} at learning rate {o.lr:g}",
         *([f"momentum {momentum:g}"] if momentum else []),
         f"weight decay {o.weight_decay:g}",
-        f"batches of {config.batch_size}",
+        *_noise(config),
         *([f"label noise {data.label_noise:g}"] if data.label_noise else []),
         f"seed {config.seed}, replicate {config.replicate}",
     ]
+
+
+def _noise(config: TrainConfig) -> list[str]:
+    """What the gradient of a step was made from."""
+    batches = "full batches" if config.batch_size == "full" else f"batches of {config.batch_size}"
+    match config.gradient_noise:
+        case "sampled":
+            return [batches]
+        case "none":
+            return ["no gradient noise"]
+        case "isotropic":
+            return [f"isotropic noise of the power of {batches}"]
 
 
 def _summary(metrics: pd.DataFrame, collapse: pd.DataFrame, compression: pd.DataFrame) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..data.loader import BatchLoader
 from ..errors import InputError
 from ..models.weights import load_file
 from ..runs import write_atomically
+from .inputs import Stream
 
 FORMAT = 1
 
@@ -23,7 +23,7 @@ def save_checkpoint(
     seconds: float,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    loader: BatchLoader,
+    loader: Stream,
     loss_sum: torch.Tensor,
     lr: float,
 ) -> None:
@@ -60,7 +60,7 @@ def load_checkpoint(
     *,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    loader: BatchLoader,
+    loader: Stream,
     loss_sum: torch.Tensor,
 ) -> dict[str, Any]:
     """Put the state in `path` into the given objects, and return the checkpoint; raises as `read_checkpoint` does."""

@@ -1,6 +1,7 @@
 """Losses by name, each from logits (B, classes) and a batch to the mean loss, a scalar.
 
-Of a stack of R networks, from (R, B, classes) and stacked batches, to the R means.
+Of a stack of R networks, from (R, B, classes) and stacked batches, to the R means. Each is linear in the label's
+distribution but for a constant, so labels as probabilities give the expected loss's gradient.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ Loss = Callable[[Tensor, Batch], Tensor]
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
     """−log softmax of the label's logit, averaged over the batch."""
-    losses = functional.cross_entropy(logits.flatten(0, -2), batch.labels.flatten(), reduction="none")
-    return losses.view(batch.labels.shape).mean(-1)
+    labels = batch.labels.flatten(0, -2) if batch.labels.is_floating_point() else batch.labels.flatten()
+    losses = functional.cross_entropy(logits.flatten(0, -2), labels, reduction="none")
+    return losses.view(logits.shape[:-1]).mean(-1)
 
 
 def mse(logits: Tensor, batch: Batch) -> Tensor:
@@ -38,6 +40,8 @@ def bce(logits: Tensor, batch: Batch) -> Tensor:
 
 
 def _one_hot(logits: Tensor, batch: Batch) -> Tensor:
+    if batch.labels.is_floating_point():  # probabilities
+        return batch.labels
     # functional.one_hot looks at the labels' values, which torch.func cannot follow.
     classes = torch.arange(logits.shape[-1], device=logits.device)
     return (batch.labels[..., None] == classes).to(logits.dtype)

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..collapse import Steps, attractivity, chosen_checkpoints
 from ..config import SGDSettings
 from ..data.datasets import load_dataset
-from ..data.loader import Batch, BatchLoader
+from ..data.loader import Batch, BatchLoader, Examples
 from ..errors import InputError
 from ..models import build_model
 from ..runs import RunDirectory
@@ -30,12 +30,21 @@ def probe_run(run: RunDirectory, steps: Steps = "last", *, neurons: int = 8, exa
     rows are returned, and those of each checkpoint, as soon as it is measured, added to the run's attractivity.csv,
     where they replace those of the same step.
 
-    Raises `InputError` where there is no such checkpoint, for another optimizer than SGD, at a step where the learning
-    rate is 0, and as `attractivity` does; `RunLocked` while the run is training.
+    Raises `InputError` where there is no such checkpoint, for another optimizer than SGD, for other gradient noise than
+    that of batches drawn from the training set (for a full batch's see `collapse.attractivity`), at a step where the
+    learning rate is 0, and as `attractivity` does; `RunLocked` while the run is training.
     """
     config = run.config()
     if not isinstance(config.optimizer, SGDSettings):
         raise InputError(f"{run}: attractivity is a theory of SGD, and this run's optimizer is {config.optimizer.name}")
+    if config.gradient_noise == "none":
+        raise InputError(f"{run}: this run has no gradient noise that its neurons could be drawn by")
+    if config.gradient_noise == "isotropic" or config.batch_size == "full":
+        kind = "isotropic" if config.gradient_noise == "isotropic" else "that of full batches"
+        raise InputError(
+            f"{run}: attractivity is a theory of the noise of sampled batches, and this run's is {kind}; "
+            "probe its twin with a batch size and gradient_noise: sampled"
+        )
     if neurons < 1:
         raise InputError(f"neurons: expected 1 or more, found {neurons}")
     if examples < 2:
@@ -43,8 +52,8 @@ def probe_run(run: RunDirectory, steps: Steps = "last", *, neurons: int = 8, exa
     execution = resolve(config)
     dataset = load_dataset(config.data)
     count = min(examples, len(dataset.train.labels))
-    loader = BatchLoader.of(config.data, dataset, count, seed=config.replicate_seed, device=execution.device)
-    batch = loader.next()
+    drawn_from = Examples.of(config.data, dataset, device=execution.device)
+    batch = BatchLoader(drawn_from, count, seed=config.replicate_seed).next()
     model = build_model(config.model, dataset.image_shape, dataset.num_classes).to(execution.device)
 
     def loss(logits: Tensor, labels: Tensor, *target_noise: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from .. import __version__
 from ..collapse import measure_layers
 from ..config import TrainConfig
 from ..data.datasets import Dataset
-from ..data.loader import BatchLoader, EvaluationBatches
+from ..data.loader import EvaluationBatches, Examples
 from ..errors import TrainingDiverged
 from ..models import build_model
 from ..neurons import neuron_layers
@@ -26,6 +26,7 @@ from ..runs import METRICS, RunDirectory
 from ..schedule import learning_rate
 from .checkpoint import load_checkpoint, save_checkpoint
 from .execution import Execution, single_threaded_if_small
+from .inputs import stream_of
 from .losses import LOSSES
 from .origin import load_origin
 from .step import TrainingStep, evaluate, make_optimizer
@@ -44,24 +45,19 @@ class Run:
         self, config: TrainConfig, directory: RunDirectory, dataset: Dataset, execution: Execution, report: Report
     ) -> None:
         self.config, self.directory, self.report = config, directory, report
-        seeds = np.random.SeedSequence(_entropy(config)).generate_state(3, np.uint64).tolist()
+        seeds = np.random.SeedSequence(_entropy(config)).generate_state(5, np.uint64).tolist()
         torch.manual_seed(seeds[0])
         self.model = build_model(config.model, dataset.image_shape, dataset.num_classes)  # on the CPU: same everywhere
         if not directory.checkpoints():  # else the run has weights of its own
             load_origin(config, self.model)
-        execution = single_threaded_if_small(execution, config, self.model)
+        execution = single_threaded_if_small(execution, config, self.model, len(dataset.train.labels))
         self.execution = execution
         self.model.to(execution.device, memory_format=execution.memory_format)  # type: ignore[call-overload]
         torch.manual_seed(seeds[1])  # dropout
         self.optimizer = make_optimizer(config.optimizer, self.model, capturable=execution.cuda_graphs)
-        self.loader = BatchLoader.of(
-            config.data,
-            dataset,
-            config.batch_size,
-            seed=seeds[2],
-            device=execution.device,
-            memory_format=execution.memory_format,
-        )
+        examples = Examples.of(config.data, dataset, device=execution.device, memory_format=execution.memory_format)
+        parameters = sum(p.numel() for p in self.model.parameters())
+        self.loader = stream_of(config, examples, seeds[2:], parameters)
         self.loss = LOSSES[config.loss]
         self.loss_sum = torch.zeros((), device=execution.device)
         """Of the training losses since the last row of the metrics."""
@@ -73,6 +69,7 @@ class Run:
             gradient_clip=config.optimizer.gradient_clip,
             cuda_graph=execution.cuda_graphs,
             loss_sum=self.loss_sum,
+            micro_batch=config.micro_batch,
         )
         self.test = EvaluationBatches(
             dataset,

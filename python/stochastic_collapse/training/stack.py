@@ -60,7 +60,7 @@ class StackedStep:
         )
 
     def __call__(self, lr: float) -> None:
-        parts = zip(*(run.loader.next() for run in self._runs), strict=True)
+        parts = zip(*(cast(Batch, run.loader.next()) for run in self._runs), strict=True)
         batch = Batch(*(None if part[0] is None else torch.stack(part) for part in parts))  # type: ignore[arg-type]
         self._take_step(batch, lr)
 
