@@ -25,6 +25,9 @@ _ALL_LAYERS = "all layers"
 _LINE = 118
 """Characters of a line of the title."""
 
+_FEW = 5
+"""Layers; of more, dots are small, and a line through the run's mean is drawn for all layers together only."""
+
 
 @dataclass(frozen=True)
 class Twins:
@@ -55,7 +58,7 @@ def draw(results: Twins) -> Figure:
     twins, layers = [twin.name for twin in comparison.twins], list(table["layer"].unique())
     together = by_run(table).reset_index().assign(layer=_ALL_LAYERS)
     collapse = pd.concat([together, table.assign(collapsed=1 - table["independent"] / table["neurons"])])
-    row = max(0.3, 0.1 + 0.07 * len(layers))
+    row = 0.22 + 0.04 * len(layers)
     lines = textwrap.wrap(f"{results.title}: {comparison.sentence}", _LINE)
     figure = Figure(figsize=(style.TWO_COLUMNS, 0.95 + 0.14 * len(lines) + row * len(twins)))
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=8)
@@ -81,17 +84,18 @@ def draw(results: Twins) -> Figure:
 
 def _dots(panel: Axes, table: pd.DataFrame, twins: Sequence[str], layers: Sequence[str], colours: Any) -> None:
     """In each twin's row the column `shown`, the layers below one another; a line goes through the run's mean."""
+    size = 3.5 if len(layers) <= _FEW else 2.2
     offsets = np.linspace(-0.3, 0.3, len(layers)) if len(layers) > 1 else np.zeros(1)
     for layer, offset in zip(layers, offsets, strict=True):
         of_layer = table[table["layer"] == layer]
         grouped = of_layer.groupby("twin")["shown"]
         mean, deviation = grouped.mean().reindex(twins), grouped.std(ddof=1).reindex(twins)
         colour, row = colours[layer], np.arange(len(twins)) + offset
-        if np.isfinite(reference := mean.get(THE_RUN, np.nan)):
+        if np.isfinite(reference := mean.get(THE_RUN, np.nan)) and (len(layers) <= _FEW or layer == _ALL_LAYERS):
             panel.axvline(reference, color=colour, linewidth=0.6, linestyle=":", zorder=1)
         places = of_layer["twin"].map(dict(zip(twins, row, strict=True)))
-        panel.plot(of_layer["shown"], places, ".", color=colour, markersize=3, alpha=0.5, markeredgewidth=0)
+        panel.plot(of_layer["shown"], places, ".", color=colour, markersize=0.8 * size, alpha=0.5, markeredgewidth=0)
         marker = "D" if layer == _ALL_LAYERS else "o"
         panel.errorbar(
-            mean, row, xerr=deviation.fillna(0), fmt=marker, color=colour, markersize=3.5, elinewidth=1, label=layer
+            mean, row, xerr=deviation.fillna(0), fmt=marker, color=colour, markersize=size, elinewidth=1, label=layer
         )
