@@ -20,13 +20,11 @@ Control = Literal[
     "no-label-noise",
     "no-weight-decay",
     "lower-rate",
+    "all",
 ]
-CONTROLS: tuple[str, ...] = get_args(Control)
-ALL = "all"
+*CONTROLS, ALL = get_args(Control)
 
-Controls = Annotated[
-    tuple[Control | Literal["all"], ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
-]
+Controls = Annotated[tuple[Control, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 """In a settings file: a list of names, or all."""
 
 _DIVIDED = "noise/"

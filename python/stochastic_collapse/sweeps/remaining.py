@@ -139,7 +139,7 @@ def remaining(runs: pd.DataFrame, twin: str) -> Remaining | None:
     if THE_RUN not in runs.index:
         return None
     reference, own = (runs.loc[[name]].droplevel("twin") for name in (THE_RUN, twin))
-    pairs = own.join(reference, how="inner", rsuffix="_of_run")
+    pairs = own.join(reference.add_suffix("_of_run"), how="inner")
     if pairs.empty:
         return None
     n = len(pairs)
@@ -163,7 +163,8 @@ def sentence(twins: Sequence[Twin]) -> str:
         return "No twin without gradient noise is finished, so that nothing can be said of the noise."
     without = f"with {averages(name)} times less noise power" if averages(name) else "without gradient noise"
     replicates = f"{what.pairs} replicate{'s' * (what.pairs != 1)}"
-    about = f"{replicates}; test accuracy {what.accuracies[1]:.1%}, of the run {what.accuracies[0]:.1%}"
+    accuracy = f"test accuracy {what.accuracies[1]:.1%}, of the run {what.accuracies[0]:.1%}"
+    about = f"{replicates}; {accuracy}"
     run, other = what.run.value, what.twin.value
     if run * neurons < 1:
         more = f", {without} {other:.2f} of them" if other * neurons >= 1 else ""
@@ -171,7 +172,7 @@ def sentence(twins: Sequence[Twin]) -> str:
     if what.pairs > 1 and run <= half_interval(what.run, what.pairs):
         return (
             f"How much of the collapse remains {without} is not resolved: {other:.2f} of the neurons collapsed, in the "
-            f"run {run:.2f} ± {what.run.deviation:.2f}, which varies too much among replicates ({about})."
+            f"run {run:.2f} ± {what.run.deviation:.2f} ({replicates}, too few for this spread; {accuracy})."
         )
     counts = f"{other:.2f} of {run:.2f} of the neurons collapsed"
     if what.pairs == 1:
