@@ -235,6 +235,19 @@ def test_twins_of_a_fine_tuned_run_keep_its_origin(tiny: Tiny, tmp_path: Path) -
     assert controls_of_runs([tuned], ["no-weight-decay"])[0].sweep.runs[1].directory == twin.directory
 
 
+def test_the_record_keeps_other_twins_and_other_replicates_of_the_same(tiny_file: Path) -> None:
+    def recorded(*only: str, **how: Any) -> list[tuple[str, int]]:
+        sweep = controls_of_file(str(tiny_file), (), only, **how).sweep
+        directory = SweepDirectory(sweep.directory)
+        directory.write_record(sweep.runs, grows=sweep.grows)
+        return sorted((run.experiment, run.replicate) for run in directory.runs() if run.experiment != THE_RUN)
+
+    recorded("lower-rate", replicates=2)
+    assert recorded("no-noise") == [("lower-rate", 0), ("lower-rate", 1), ("no-noise", 0)]
+    assert recorded("lower-rate") == [("lower-rate", 0), ("lower-rate", 1), ("no-noise", 0)]
+    assert recorded("lower-rate", factor=2) == [("lower-rate", 0), ("no-noise", 0)]  # not beside those of factor 4
+
+
 # --- cost -----------------------------------------------------------------------------------------------------------
 
 

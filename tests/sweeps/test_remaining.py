@@ -94,8 +94,8 @@ def test_the_interval_covers_the_ratio() -> None:
         ),
         (
             {THE_RUN: [50, 51], "noise/8": [25, 25]},
-            "With 8 times less noise power 0.50 ± 0.06 of the collapse remains (0.12 of 0.25 of the neurons collapsed; "
-            "2 replicates; test accuracy 90.0%, of the run 98.0%; ± of 95 %): the noise adds the rest.",
+            "With at most 1/8 of the noise power 0.50 ± 0.06 of the collapse remains (0.12 of 0.25 of the neurons "
+            "collapsed; 2 replicates; test accuracy 90.0%, of the run 98.0%; ± of 95 %): the noise adds the rest.",
         ),
         (
             {THE_RUN: [0, 1, 0], "no-noise": [0, 0, 0]},

@@ -75,6 +75,10 @@ def twins(config: TrainConfig, wanted: Collection[str], *, factor: float = FACTO
             notes.append(line)
             continue
         changes[name] = tuple(f"{key}={value}" for key, value in settings.items())
+        if averages(name):
+            notes.append(
+                f"control {name}: the mean over {average} batches has noise, of at most 1/{average} of its power"
+            )
         if control in ("no-noise", "isotropic") and (random := _random_still(config)):
             notes.append(f"control {name}: {random} stay random in it")
     return Twins(changes, notes)

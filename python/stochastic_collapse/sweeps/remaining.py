@@ -161,7 +161,7 @@ def sentence(twins: Sequence[Twin]) -> str:
     name, what = next(((twin.name, twin.remaining) for twin in quieter if twin.remaining), ("", None))
     if what is None:
         return "No twin without gradient noise is finished, so that nothing can be said of the noise."
-    without = f"with {averages(name)} times less noise power" if averages(name) else "without gradient noise"
+    without = f"with at most 1/{averages(name)} of the noise power" if averages(name) else "without gradient noise"
     replicates = f"{what.pairs} replicate{'s' * (what.pairs != 1)}"
     accuracy = f"test accuracy {what.accuracies[1]:.1%}, of the run {what.accuracies[0]:.1%}"
     about = f"{replicates}; {accuracy}"
