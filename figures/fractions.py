@@ -54,12 +54,19 @@ def load(needs: Needs, runs: Sequence[Sequence[SweptRun]]) -> Results:
     """Read the last rows of collapse.csv of `runs`, which are those of each sweep of a figure's `needs`."""
     sweeps: tuple[Sweep, ...] = next(iter(needs.values()))
     tables = [
-        _last_measurement(run).assign(network=network, setting=sweep.setting, value=float(run.varied[sweep.setting]))
+        _last_measurement(run).assign(network=network, setting=sweep.setting, value=_value(run, sweep.setting))
         for sweep, of_sweep in zip(sweeps, runs, strict=True)
         for network, members in by_network(of_sweep, sweep.setting).items()
         for run in members
     ]
     return Results(tuple(sweep.setting for sweep in sweeps), pd.concat(tables, ignore_index=True))
+
+
+def _value(run: SweptRun, setting: str) -> float:
+    value = run.varied[setting]
+    if value == "full":
+        raise InputError(f"{run.directory}: a full batch has no place on the axis; draw a sweep over numbers")
+    return float(value)
 
 
 def _last_measurement(run: SweptRun) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stochastic_collapse.config import SyntheticSettings
 from stochastic_collapse.data.datasets import Dataset, Split, load_dataset
-from stochastic_collapse.data.loader import Batch, BatchLoader, EvaluationBatches, Examples
+from stochastic_collapse.data.loader import Batch, BatchLoader, EvaluationBatches, Examples, FullBatches
 from stochastic_collapse.errors import InputError
 
 CPU = torch.device("cpu")
@@ -155,6 +155,28 @@ def test_the_stream_does_not_depend_on_how_many_batches_are_made_at_once(monkeyp
     many = take(loader(dataset, **options), 25)
     monkeypatch.setattr("stochastic_collapse.data.loader._CHUNK_BYTES", {"cpu": 1})
     assert same(many, take(loader(dataset, **options), 25))
+
+
+def test_full_batches_lie_in_order_and_are_drawn_anew() -> None:
+    dataset = numbered(20)
+    plain = FullBatches(Examples(dataset, device=CPU), seed=1)
+    first, second = plain.next(), plain.next()
+    assert torch.equal(raw(dataset, first.images), dataset.train.images)
+    assert torch.equal(first.labels, dataset.train.labels)
+    assert first.images is second.images  # made once
+    noisy = Examples(dataset, device=CPU, crop_padding=1, flip=True, label_noise=0.5, target_noise=0.1)
+    stream = FullBatches(noisy, seed=1)
+    first, second = stream.next(), stream.next()
+    for a, b in zip(first, second, strict=True):
+        assert not torch.equal(a, b)  # type: ignore[arg-type]
+    expected = FullBatches(noisy, seed=1, expected=True).next()
+    assert expected.target_noise is None
+    one_hot = torch.nn.functional.one_hot(dataset.train.labels, 7)
+    torch.testing.assert_close(expected.labels, 0.5 * one_hot + 0.5 / 6 * (1 - one_hot))
+    state = stream.state_dict()
+    rest = [stream.next() for _ in range(3)]
+    stream.load_state_dict(state)
+    assert same([stream.next() for _ in range(3)], rest)
 
 
 def test_memory_format() -> None:

@@ -153,6 +153,15 @@ def test_the_paper_size_as_soon_as_one_of_its_runs_is_finished(sweep: Any, drawn
     assert np.isnan(deviations).all()  # one replicate has none
 
 
+def test_a_full_batch_has_no_place_on_the_axis(write_sweep: Any, plan: Any, store: Any, drawn: Any) -> None:
+    runs = [plan("digits", {"batch_size": size}, 0) for size in (8, "full")]
+    for run in runs:
+        store(run.config, {40: {"fc1": 0.5}})
+    mixed = write_sweep("mixed", runs)
+    with pytest.raises(InputError, match="a full batch has no place on the axis; draw a sweep over numbers"):
+        drawn[1](batch_size, mixed)
+
+
 def test_a_sweep_of_the_users_own(sweep: Any, write_sweep: Any, plan: Any, store: Any, drawn: Any) -> None:
     lines, draw = drawn
     one = sweep("mine", "optimizer.lr", RATES, experiments=("a", "b"))

@@ -116,6 +116,9 @@ def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("data.label_noise=0.3",),
         ("loss=mse", "data.target_noise=0.2", "optimizer={name: adam, lr: 0.01}", "schedule.name=cosine"),
+        ("batch_size=full", "data.label_noise=0.3"),
+        ("gradient_noise=none", "data.label_noise=0.3", "data.crop_padding=1", "data.flip=true"),
+        ("gradient_noise=isotropic", "data.label_noise=0.3", "micro_batch=25"),
     ],
 )
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
@@ -253,8 +256,12 @@ def test_signals_save_and_exit_130(
     assert status["step"] == max(run.checkpoints())
 
 
-def test_kill_9_leaves_whole_files_and_the_run_ends_as_an_uninterrupted_one(tiny_file: Path, tmp_path: Path) -> None:
-    settings = ("max_steps=1200", "checkpoint_every=50", "eval_every=100", "log_every=20", "collapse.every=100")
+@pytest.mark.parametrize("batches", [(), ("batch_size=full", "data.label_noise=0.3")])
+def test_kill_9_leaves_whole_files_and_the_run_ends_as_an_uninterrupted_one(
+    tiny_file: Path, tmp_path: Path, batches: tuple[str, ...]
+) -> None:
+    steps = ("max_steps=1200", "checkpoint_every=50", "eval_every=100", "log_every=20", "collapse.every=100")
+    settings = (*steps, *batches)
     whole, killed = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "killed")
 
     def start(run: RunDirectory) -> subprocess.Popen[bytes]:
@@ -357,6 +364,8 @@ def test_cuda_agrees_with_the_cpu(tiny: Tiny, tmp_path: Path, options: tuple[str
         ("model={name: vgg16, width: 0.1, batch_norm: true}",),
         ("model={name: resnet18, width: 0.1}",),
         ("optimizer={name: adamw, lr: 0.01}", "optimizer.gradient_clip=1"),
+        ("batch_size=full", "data.label_noise=0.3", "micro_batch=25"),
+        ("gradient_noise=isotropic", "data.label_noise=0.3"),
     ],
 )
 def test_a_captured_step_is_the_eager_step(tiny: Tiny, tmp_path: Path, settings: tuple[str, ...]) -> None:
