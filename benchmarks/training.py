@@ -87,7 +87,7 @@ def plain_loop(
     on_cuda = device.type == "cuda"
     loader = DataLoader(
         items,
-        config.batch_size,
+        len(items) if config.batch_size == "full" else config.batch_size,
         shuffle=True,
         drop_last=True,
         num_workers=workers if case.workers else 0,

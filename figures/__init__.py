@@ -16,6 +16,7 @@ from stochastic_collapse.runs import find_runs, runs_root
 from . import (
     batch_size,
     collapse,
+    control,
     fig1,
     fig2,
     fig3,
@@ -45,7 +46,7 @@ PAPER: dict[str, Any] = {
 SHIPPED: dict[str, Any] = {"students": students, "students-theory": students_theory, **PAPER}
 """With those of our own experiments."""
 
-ALL = {"collapse": collapse, **SHIPPED}
+ALL = {"collapse": collapse, "control": control, **SHIPPED}
 """With those drawn from the training runs that the user names, finished or not."""
 
 

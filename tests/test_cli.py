@@ -144,7 +144,7 @@ def test_data_lists(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["trian"], "no such command 'trian'; the commands are analyze, compress, data"),
+        (["trian"], "no such command 'trian'; the commands are analyze, compress, control, data"),
         (["train"], "settings needed: -f FILE"),
         (["train", "--bogus"], "No such option '--bogus'"),
         (["train", "-f", "none.yaml"], "none.yaml: no such file, and no shipped configuration has this name"),

@@ -20,6 +20,7 @@ from .errors import StochasticCollapseError
 
 if TYPE_CHECKING:
     from .config import TrainConfig
+    from .sweeps import ControlSet
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -187,28 +188,39 @@ def _train(config: TrainConfig, replicates: int | None, out: Path | None, as_jso
             print_collapse(result.summary(), result.collapse)
 
 
+def _several_runs(command: F) -> F:
+    """Options of commands that train the runs of a sweep: where, or only to see what that would be."""
+    for option in (
+        click.option("--status", is_flag=True, help="Show how the runs stand, and do nothing."),
+        click.option(
+            "--dry-run", is_flag=True, help="List the runs and the commands that would train them, and do nothing."
+        ),
+        click.option(
+            "--gpus-per-run",
+            type=click.FloatRange(min=0),
+            help="ray: GPUs of a run; 0.25: four runs share one; default: 1 where there are any.",
+        ),
+        click.option("--cpus-per-run", type=click.FloatRange(min=0), help="ray: CPUs of a run; default: 1."),
+        click.option(
+            "--address", metavar="HOST:PORT", help="ray: the cluster's; default: $RAY_ADDRESS, or the one found here."
+        ),
+        click.option(
+            "--jobs",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="local: processes at a time; default: one for each GPU, or for each core.",
+        ),
+        click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True),
+    ):
+        command = option(command)
+    return command
+
+
 @cli.command()
 @_settings("configs/sweeps/learning_rate.yaml")
 @click.option("--size", metavar="NAME", help="Which of the file's sizes, such as quick or paper; default: the first.")
 @click.option("--replicates", type=click.IntRange(min=1), metavar="N", help="Replicates, instead of the file's number.")
-@click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="local: processes at a time; default: one for each GPU, or for each core.",
-)
-@click.option(
-    "--address", metavar="HOST:PORT", help="ray: the cluster's; default: $RAY_ADDRESS, or the one found here."
-)
-@click.option("--cpus-per-run", type=click.FloatRange(min=0), help="ray: CPUs of a run; default: 1.")
-@click.option(
-    "--gpus-per-run",
-    type=click.FloatRange(min=0),
-    help="ray: GPUs of a run; 0.25: four runs share one; default: 1 where there are any.",
-)
-@click.option("--dry-run", is_flag=True, help="List the runs and the commands that would train them, and do nothing.")
-@click.option("--status", is_flag=True, help="Show how the runs stand, and do nothing.")
+@_several_runs
 @_common
 def sweep(
     file: str | None,
@@ -216,13 +228,10 @@ def sweep(
     size: str | None,
     replicates: int | None,
     executor: str,
-    jobs: int | None,
-    address: str | None,
-    cpus_per_run: float | None,
-    gpus_per_run: float | None,
     dry_run: bool,
     status: bool,
     as_json: bool,
+    **where: Any,
 ) -> int:
     """Train all runs of a sweep: a grid over settings, times replicates.
 
@@ -242,35 +251,131 @@ def sweep(
     if file is None:
         raise click.UsageError("a sweep's file needed: -f FILE, such as -f configs/sweeps/learning_rate.yaml")
     plan = sweeps.load_sweep(file, size, overrides, replicates=replicates)
-    if dry_run or status:
-        news = [sweeps.news(run) for run in plan.runs]
+    if status and not as_json:
+        print_sweep(plan.name, [sweeps.news(run) for run in plan.runs])
+    elif dry_run or status:
+        planned = sweeps.planned(plan)
         if as_json:
-            rows = [
-                {"run": str(run.directory), "state": now.state, "step": now.step, "command": run.command}
-                for run, now in zip(plan.runs, news, strict=True)
-            ]
-            _print_json({"sweep": str(plan.directory), "runs": rows})
-        elif status:
-            print_sweep(plan.name, news)
+            _print_json(planned)
         else:
-            for run, now in zip(plan.runs, news, strict=True):
-                click.echo(f"{now.state}: {run.command}")
-        return 0
-    where = sweeps.make_executor(
-        executor,
-        plan,
-        jobs=jobs,
-        address=address,
-        cpus_per_run=cpus_per_run,
-        gpus_per_run=gpus_per_run,
-        report=_note,
-    )
-    result = sweeps.run_sweep(plan, where, report=_note)
-    if as_json:
-        _print_json(result.to_json())
+            for run in planned["runs"]:
+                click.echo(f"{run['state']}: {run['command']}")
     else:
+        result = sweeps.run_sweep(plan, sweeps.make_executor(executor, plan, report=_note, **where), report=_note)
+        if as_json:
+            _print_json(result.to_json())
+        else:
+            click.echo(result.summary())
+        return 1 if result.failures else 0
+    return 0
+
+
+@cli.command()
+@click.argument("arguments", nargs=-1, metavar="[RUN]... | [KEY.SUB=VALUE]...")
+@click.option("-f", "--file", metavar="FILE", help="Settings of a run, as for sc train, instead of RUN.")
+@click.option("--only", metavar="NAME,NAME", help="These controls; default: all that make sense for the run.")
+@click.option("--replicates", type=click.IntRange(min=1), metavar="N", help="Replicates 0 to N-1 of run and twins.")
+@click.option(
+    "--factor",
+    type=click.FloatRange(min=1, min_open=True),
+    default=4.0,
+    show_default=True,
+    help="Between the batch sizes, or learning rates, of the run and its twins.",
+)
+@click.option(
+    "--average",
+    type=click.IntRange(min=2),
+    metavar="M",
+    help="Instead of no noise, M times less of its power: the mean over M batches, not over the whole set.",
+)
+@_several_runs
+@_common
+def control(
+    arguments: tuple[str, ...],
+    file: str | None,
+    only: str | None,
+    replicates: int | None,
+    factor: float,
+    average: int | None,
+    executor: str,
+    dry_run: bool,
+    status: bool,
+    as_json: bool,
+    **where: Any,
+) -> int:
+    """Train twins of a run, alike but for one thing, and say how much of its collapse remains without the noise.
+
+    RUN is a run directory, whose replicate the twins have, or an experiment's with several. What the twins cost is said
+    first. They are plain runs, found by their settings: what is finished is not trained again, and what was interrupted
+    continues; so does the run itself. The controls are
+
+    \b
+        no-noise              the gradient of the whole training set
+        isotropic             the same, plus Gaussian noise of the batches' power, alike in all parameters
+        larger-batch-steps    a larger batch (--factor) at equal steps
+        larger-batch-epochs   and at equal epochs
+        smaller-batch-steps   a smaller batch at equal steps
+        smaller-batch-epochs  and at equal epochs
+        no-label-noise        without label and target noise
+        no-weight-decay       without weight decay
+        lower-rate            a lower learning rate at equal learning rate × steps
+
+    \b
+    Examples:
+        sc control runs/digits-mlp-0e0b1270c3fa --dry-run
+        sc control -f configs/digits/mlp_gelu.yaml optimizer.lr=0.1 --only no-noise,isotropic --replicates 4
+    """
+    if file is None and not arguments:
+        raise click.UsageError("a run needed: RUN, or its settings with -f FILE")
+    from . import sweeps
+    from .terminal import print_sweep
+
+    names = only.split(",") if only is not None else [sweeps.ALL]
+    how: dict[str, Any] = {"replicates": replicates, "factor": factor, "average": average}
+    if file is None:
+        sets = sweeps.controls_of_runs(arguments, names, **how)
+    else:
+        sets = [sweeps.controls_of_file(file, arguments, names, **how)]
+    for note in (note for one in sets for note in one.notes):
+        _note(note)
+    if status and not as_json:
+        for one in sets:
+            print_sweep(one.sweep.name, [sweeps.news(run) for run in one.sweep.runs])
+        return 0
+    if dry_run or status:
+        planned = [(one, sweeps.planned(one.sweep), sweeps.costs(one.sweep)) for one in sets]
+        if as_json:
+            rows = [{**runs, "notes": one.notes, "costs": [c.to_json() for c in costs]} for one, runs, costs in planned]
+            _print_json({"controls": rows})
+            return 0
+        for _, runs, costs in planned:
+            for cost in costs:
+                click.echo(cost.summary())
+                for run in runs["runs"]:
+                    if run["experiment"] == cost.experiment:
+                        click.echo(f"  {run['state']}: {run['command']}")
+        return 0
+    results = [_control(one, executor, where, as_json) for one in sets]
+    if as_json:
+        _print_json({"controls": results})
+    return 1 if any(result["failures"] for result in results) else 0
+
+
+def _control(one: ControlSet, executor: str, where: dict[str, Any], as_json: bool) -> dict[str, Any]:
+    """Train what is not finished of a run and its twins, and compare them."""
+    from . import sweeps
+    from .terminal import print_controls
+
+    for cost in sweeps.costs(one.sweep):
+        if cost.left:
+            _note(cost.summary())
+    there = sweeps.make_executor(executor, one.sweep, report=_note, **where)
+    result = sweeps.run_sweep(one.sweep, there, report=_note)
+    comparison = sweeps.compare(sweeps.measured(sweeps.SweepDirectory(result.directory).runs()))
+    if not as_json:
         click.echo(result.summary())
-    return 1 if result.failures else 0
+        print_controls(one.title, comparison)
+    return {**result.to_json(), "notes": one.notes, **comparison.to_json()}
 
 
 @cli.command()
@@ -623,8 +728,9 @@ def figures(
 ) -> int:
     """Draw figures as PNG and PDF, from what is finished; what is missing is named with the command that makes it.
 
-    collapse RUN... draws the fraction of independent neurons per layer over the steps, one colour per run. The others
-    are the paper's, from the runs of the shipped configurations and sweeps, or from those named: fig1, fig2, fig5 and
+    collapse RUN... draws the fraction of independent neurons per layer over the steps, one colour per run; control RUN
+    a run beside its twins, of sc control, and how much of its collapse remains without the noise. The others are the
+    paper's, from the runs of the shipped configurations and sweeps, or from those named: fig1, fig2, fig5 and
     two-neurons (toy problems), fig3 (distances between neurons), fig4 (learning rate and label noise), batch-size (its
     supplement), fig6 (drop of the learning rate).
 

@@ -329,6 +329,17 @@ class TrainConfig(Settings):
         return self.model.name == "mlp" and one_batch and not clipped and not compiled
 
     @property
+    def examples(self) -> int:
+        """In the training set."""
+        return self.data.train_size or {"digits": 1437, "cifar10": 50_000, "cifar100": 50_000}[self.data.name]
+
+    @property
+    def examples_per_step(self) -> int:
+        """Whose gradients a step computes; noise of a batch's power takes the batch as well as the set."""
+        batch = self.examples if self.batch_size == "full" else self.batch_size
+        return {"sampled": batch, "none": self.examples, "isotropic": self.examples + batch}[self.gradient_noise]
+
+    @property
     def replicate_seed(self) -> int:
         """The seed of this replicate, seed·(replicate + 1)."""
         return self.seed * (self.replicate + 1)

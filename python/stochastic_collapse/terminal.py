@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import datetime
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from .compression import Compression
     from .runs import RunDirectory
+    from .sweeps import Comparison
 
 
 def steps_bar() -> Progress:
@@ -143,6 +145,52 @@ def print_comparison(columns: Sequence[tuple[str, RunDirectory, pd.DataFrame]]) 
         rows.append([name, *("–" if value is None else f"{value:.1%}" for value in values)])
     rows.append(["at step", *map(str, steps)])
     print_table("fraction of independent neurons", ["layer", *(label for label, _, _ in columns)], rows)
+
+
+def print_controls(title: str, comparison: Comparison) -> None:
+    """A row for each twin of a run, in several tables where there are many layers, and what they say."""
+    layers = list(dict.fromkeys(layer for twin in comparison.twins for layer in twin.effective_rank))
+    columns = ["runs", "independent", "collapse left", "test accuracy", *(f"rank {layer}" for layer in layers)]
+    rows = []
+    for twin in comparison.twins:
+        left, ranks = twin.remaining, [twin.effective_rank.get(layer) for layer in layers]
+        rows.append(
+            [
+                str(twin.replicates),
+                _spread(*twin.independent, ".3f"),
+                "–" if left is None or math.isnan(left.ratio) else _spread(left.ratio, left.error, ".2f"),
+                _spread(*twin.accuracy, ".1%"),
+                *("–" if rank is None else _spread(*rank, ".1f") for rank in ranks),
+            ]
+        )
+    names = [twin.name for twin in comparison.twins]
+    for part in _fitting(columns, rows, Console().width - len(max(names, key=len, default="")) - 4):
+        named = [[name, *(row[k] for k in part)] for name, row in zip(names, rows, strict=True)]
+        print_table(
+            f"{title}: mean ± standard deviation; of the collapse that is left ± of 95 %",
+            ["twin", *(columns[k] for k in part)],
+            named,
+        )
+    print(comparison.sentence)
+
+
+def _fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[list[int]]:
+    """Indices of `columns` in portions whose tables take no more than `room` characters, at least one in each."""
+    portions: list[list[int]] = []
+    left = 0
+    for k, column in enumerate(columns):
+        width = max(len(cell) for cell in (column, *(row[k] for row in rows))) + 3
+        if not portions or width > left:
+            portions.append([])
+            left = room
+        portions[-1].append(k)
+        left -= width
+    return portions
+
+
+def _spread(value: float, error: float, form: str) -> str:
+    """``0.95±0.01``; without the error where it is not known."""
+    return f"{value:{form}}" if math.isnan(error) else f"{value:{form}}±{error:{form}}"
 
 
 def print_doctor(findings: Mapping[str, Any]) -> None:

@@ -36,6 +36,11 @@ class SweptRun:
         return self.directory.status().get("state") == "finished"
 
 
+def swept(runs: Sequence[PlannedRun]) -> list[SweptRun]:
+    """Planned runs as a record has them."""
+    return [SweptRun(run.experiment, run.varied, run.config.replicate, run.directory) for run in runs]
+
+
 @dataclass(frozen=True)
 class SweepDirectory:
     """The results of a sweep, on disk."""
@@ -57,19 +62,35 @@ class SweepDirectory:
     def logs(self) -> Path:
         return self.path / "logs"
 
-    def write_record(self, runs: Sequence[PlannedRun]) -> None:
-        """Write down which runs the sweep consists of; paths are relative, so that all of $SC_RUNS may be moved."""
+    def write_record(self, runs: Sequence[PlannedRun], *, grows: bool = False) -> None:
+        """Write down which runs the sweep consists of; paths are relative, so that all of $SC_RUNS may be moved.
+
+        Where it grows, earlier runs stay: of other experiments, and other replicates of the same runs.
+        """
+        these = swept(runs)
+        homes = {run.experiment: self._home(run) for run in these}
+        new = {(run.experiment, run.replicate) for run in these}
+        earlier = [
+            run
+            for run in (self.runs() if grows and self.exists else [])
+            if (run.experiment, run.replicate) not in new and homes.get(run.experiment) in (None, self._home(run))
+        ]
         record = [
             {
                 "experiment": run.experiment,
                 "varied": dict(run.varied),
-                "replicate": run.config.replicate,
+                "replicate": run.replicate,
                 "run": os.path.relpath(run.directory.path, self.path),
             }
-            for run in runs
+            for run in (*these, *earlier)
         ]
         with write_atomically(self.path / _RECORD) as temporary:
             temporary.write_text(json.dumps({"runs": record}, indent=1) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def _home(run: SweptRun) -> Path:
+        """The directory of the experiment, which names its settings."""
+        return run.directory.path.parent.resolve()
 
     def runs(self) -> list[SweptRun]:
         """The runs of the record, whether trained or not. Raises `InputError` where there is no record."""
@@ -88,7 +109,7 @@ class SweepDirectory:
         except FileNotFoundError:
             raise InputError(f"{self.path}: no sweep here: expected {_RECORD}, which sc sweep writes") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: damaged ({error}); the same sc sweep writes it anew") from None
+            raise InputError(f"{path}: damaged ({error}); delete it, and the same command writes it anew") from None
 
     def write_table(self) -> dict[Path, str]:
         """Gather the last measurement of every run that has one in sweep.csv: a row for each run and layer.

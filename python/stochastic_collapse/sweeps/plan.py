@@ -23,6 +23,7 @@ from ..config import Positive, Settings, TrainConfig, load_config, read_settings
 from ..errors import InputError
 from ..origin import located, planned
 from ..runs import RunDirectory, runs_root
+from .controls import Controls, twins
 
 Values = Annotated[tuple[Any, ...], Field(min_length=1)]
 
@@ -40,6 +41,8 @@ class ExperimentSettings(Settings):
     """Values of settings that vary together: lists of one length."""
     origin: Annotated[str | None, Field(alias="from")] = None
     """Fine-tuning: an experiment before this one; replicate k starts from its replicate k at from.step."""
+    controls: Controls = ()
+    """Twins of each run, trained beside it as experiments `<name>:<control>`; all: those that make sense for it."""
 
     @model_validator(mode="after")
     def _one_length(self) -> ExperimentSettings:
@@ -81,10 +84,12 @@ class PlannedRun:
     """What makes `base` the settings of this run, as on the command line."""
     origin: RunDirectory | None
     """The sweep's run that has to be finished before."""
+    place: RunDirectory | None = None
+    """Where it lies, finished, if that is not where its settings say."""
 
     @cached_property
     def directory(self) -> RunDirectory:
-        return RunDirectory.of(self.config)
+        return self.place or RunDirectory.of(self.config)
 
     @property
     def experiment_path(self) -> Path:
@@ -111,6 +116,8 @@ class Sweep:
     name: str
     """With the size, and a hash where overrides made other runs of it."""
     runs: tuple[PlannedRun, ...]
+    grows: bool = False
+    """Whether its record and its table keep the runs of earlier calls that are none of these."""
 
     @property
     def directory(self) -> Path:
@@ -202,13 +209,17 @@ def _runs(
         settings = {**experiment.settings, **varied}
         assigned = [f"{key}={json.dumps(value, default=str)}" for key, value in settings.items()]
         written = (*assigned, *overrides, *origin)
-        config = load_config(base, written)
-        if sources:
-            _check_step(config, sources[0])
-            config = planned(config, sources[0].config)
-        for k in range(sweep.replicates):
-            replicate = located(config.model_copy(update={"replicate": k}))
-            runs.append(PlannedRun(name, varied, replicate, base, written, sources[k].directory if sources else None))
+        changes = twins(load_config(base, written), experiment.controls).changes
+        for title, changed in {name: (), **{f"{name}:{twin}": change for twin, change in changes.items()}}.items():
+            own = (*written, *changed)
+            config = load_config(base, own)
+            if sources:
+                _check_step(config, sources[0])
+                config = planned(config, sources[0].config)
+            for k in range(sweep.replicates):
+                replicate = located(config.model_copy(update={"replicate": k}))
+                source = sources[k].directory if sources else None
+                runs.append(PlannedRun(title, varied, replicate, base, own, source))
     return runs
 
 

@@ -72,6 +72,16 @@ def news(run: PlannedRun) -> RunNews:
     )
 
 
+def planned(sweep: Sweep) -> dict[str, Any]:
+    """What a sweep consists of, how its runs stand, and the commands that train them, as JSON values."""
+    runs = []
+    for run in sweep.runs:
+        now = news(run)
+        about = {"run": str(run.directory), "experiment": run.experiment, "state": now.state, "step": now.step}
+        runs.append({**about, "command": run.command})
+    return {"sweep": str(sweep.directory), "runs": runs}
+
+
 def run_sweep(sweep: Sweep, executor: Executor, *, report: Callable[[str], None] = lambda line: None) -> SweepResult:
     """Train what is not finished of `sweep`, and gather the results in its sweep.csv.
 
@@ -79,7 +89,7 @@ def run_sweep(sweep: Sweep, executor: Executor, *, report: Callable[[str], None]
     runs save their checkpoints, and `Interrupted` is raised: the same call continues.
     """
     directory = SweepDirectory(sweep.directory)
-    directory.write_record(sweep.runs)
+    directory.write_record(sweep.runs, grows=sweep.grows)
     work = _Work(sweep, executor, report)
     try:
         with stop_signals() as stopped, sweep_display(sweep.name) as show:

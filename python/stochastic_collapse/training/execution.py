@@ -99,11 +99,9 @@ def resolve(config: TrainConfig) -> Execution:
     )
 
 
-def single_threaded_if_small(execution: Execution, config: TrainConfig, model: nn.Module, train_size: int) -> Execution:
+def single_threaded_if_small(execution: Execution, config: TrainConfig, model: nn.Module) -> Execution:
     """`execution` with one thread where `threads` is auto and a fully connected `model` does little work per step."""
-    batch = train_size if config.batch_size == "full" else config.batch_size
-    examples = {"sampled": batch, "none": train_size, "isotropic": train_size + batch}[config.gradient_noise]
-    work = 3 * examples * sum(p.numel() for p in model.parameters())
+    work = 3 * config.examples_per_step * sum(p.numel() for p in model.parameters())
     if config.threads == "auto" and config.model.name == "mlp" and work < _SINGLE_THREAD_BELOW:
         return replace(execution, threads=1)
     return execution

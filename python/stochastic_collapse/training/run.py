@@ -50,7 +50,7 @@ class Run:
         self.model = build_model(config.model, dataset.image_shape, dataset.num_classes)  # on the CPU: same everywhere
         if not directory.checkpoints():  # else the run has weights of its own
             load_origin(config, self.model)
-        execution = single_threaded_if_small(execution, config, self.model, len(dataset.train.labels))
+        execution = single_threaded_if_small(execution, config, self.model)
         self.execution = execution
         self.model.to(execution.device, memory_format=execution.memory_format)  # type: ignore[call-overload]
         torch.manual_seed(seeds[1])  # dropout
