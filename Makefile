@@ -24,9 +24,12 @@ $(VENV)/ready: pyproject.toml constraints.txt tests/requirements-networks.txt
 julia: setup
 	@$(VENV)/bin/python tools/get_julia.py || echo "make: no Julia here; going on without it" >&2
 
-# Two networks on real data at a small and a large learning rate: a table, a picture and a page about
+# Label noise alone collapses students, beside their controls: a table and a picture. Then
+# two networks on real data at a small and a large learning rate: a table, a picture and a page about
 # their collapse, and what compressing them costs. Then Figure 2 in small: one neuron whose collapse theory predicts.
 demo: julia
+	$(WITH_JULIA) $(SC) simulate-toy students -f configs/toys/students.yaml
+	$(SC) figures students
 	$(SC) train -f configs/digits/mlp_gelu.yaml name=demo optimizer.lr=0.01
 	$(SC) train -f configs/digits/mlp_gelu.yaml name=demo optimizer.lr=0.1
 	$(SC) analyze $(RUNS)/demo-*

@@ -624,8 +624,12 @@ def _simulate(
     if as_json:
         _print_json({"runs": [run.to_json() for run in runs]})
     else:
+        from .terminal import print_students
+
         for run in runs:
             click.echo(run.summary())
+            if run.spec["problem"] == "students":
+                print_students(run)
 
 
 _FIG2, _FIG5, _TWO_NEURONS = (f"configs/toys/{name}.yaml" for name in ("fig2_quick", "fig5_quick", "two_neurons"))
@@ -637,8 +641,8 @@ _FIG2, _FIG5, _TWO_NEURONS = (f"configs/toys/{name}.yaml" for name in ("fig2_qui
 def simulate_toy(problem: str, **options: Any) -> None:
     """Simulate a toy problem.
 
-    PROBLEM is an SDE, single-neuron or quartic-well, or a recursion of SGD, students (nonlinear teacher–student),
-    teacher-student, teacher-student-general or two-neurons (see `sc teacher-student` and `sc two-neurons`).
+    PROBLEM is an SDE, single-neuron or quartic-well, or a recursion of SGD: students, teacher-student,
+    teacher-student-general or two-neurons (see `sc teacher-student` and `sc two-neurons`).
 
     A finished run is not simulated again; an interrupted one (Ctrl-C, SIGTERM, kill -9) continues with the same
     command after its finished noise levels. `sc doctor` lists the engines.

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .compression import Compression
     from .runs import RunDirectory
     from .sweeps import Comparison
+    from .toys import ToyRun
 
 
 def steps_bar() -> Progress:
@@ -124,6 +125,29 @@ def print_attractivity(title: str, attractivity: pd.DataFrame) -> None:
             rows.append([*map(str, key), str(len(part)), *counts, f"{alpha:.1e}±{error:.0e}"])
         columns = ["layer", "set", "direction", "of", "attracted", "repelled", "median alpha"]
         print_table(f"{title}, step {step}", columns, rows)
+
+
+def print_students(run: ToyRun) -> None:
+    """What became of nonlinear students: independent neurons and test error, before a drop of the rate and at the end."""
+    from .toys import summarize
+
+    rows = [
+        [
+            f"{row.sigma:g}",
+            *(
+                f"{n:.1f} ± {a:.1f} ± {b:.1f}"
+                for n, a, b in (
+                    (row.neurons_before, row.neurons_before_students, row.neurons_before_teachers),
+                    (row.neurons, row.neurons_students, row.neurons_teachers),
+                )
+            ),
+            f"{row.test_before:.2g}",
+            f"{row.test:.2g}",
+        ]
+        for row in summarize(run).itertuples(index=False)
+    ]
+    columns = ["σ", "neurons before", "at the end", "test error before", "at the end"]
+    print_table("before the rate drops, and at the end; neurons ± over students ± over teachers", columns, rows)
 
 
 def print_comparison(columns: Sequence[tuple[str, RunDirectory, pd.DataFrame]]) -> None:
