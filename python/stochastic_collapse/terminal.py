@@ -128,7 +128,7 @@ def print_attractivity(title: str, attractivity: pd.DataFrame) -> None:
 
 
 def print_students(run: ToyRun) -> None:
-    """What became of nonlinear students: independent neurons and test error, before a drop of the rate and at the end."""
+    """What became of nonlinear students, before a drop of the rate and at the end: independent neurons, test error."""
     from .toys import summarize
 
     rows = [
