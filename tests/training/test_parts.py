@@ -22,8 +22,9 @@ from stochastic_collapse.config import (
 )
 from stochastic_collapse.data.loader import Batch
 from stochastic_collapse.errors import InputError
+from stochastic_collapse.models import build_model
 from stochastic_collapse.schedule import learning_rate
-from stochastic_collapse.training.execution import resolve
+from stochastic_collapse.training.execution import resolve, suited_to
 from stochastic_collapse.training.losses import LOSSES
 from stochastic_collapse.training.step import TrainingStep, make_optimizer
 
@@ -135,6 +136,21 @@ def test_auto_is_plain_on_a_cpu(tiny: Tiny) -> None:
     execution = resolve(tiny())
     assert execution.device == torch.device("cpu")
     assert not any((execution.bfloat16, execution.channels_last, execution.compile, execution.cuda_graphs))
+
+
+def test_channels_last_where_onednn_keeps_to_its_memory(tiny: Tiny) -> None:
+    """oneDNN issue 6035; the sweep over shapes found crashes exactly below one vector register of input channels."""
+
+    def suited(width: float, name: str, *settings: str) -> bool:
+        config = tiny(f"model={{name: {name}, width: {width}}}", "data.shape=[3,32,32]", "device=cpu", *settings)
+        return suited_to(build_model(config.model, (3, 32, 32), 10), resolve(config), config).channels_last
+
+    assert suited(0.05, "vgg16")  # no stride
+    assert suited(0.25, "resnet18")  # 16 channels before the first stride
+    assert not suited(0.05, "resnet18")
+    assert not suited(0.05, "resnet18", "channels_last=false")
+    with pytest.raises(InputError, match="channels_last: true asked for, but this network strides a 1x1 convolution"):
+        suited(0.05, "resnet18", "channels_last=true")
 
 
 def test_what_this_machine_cannot_do_is_refused(tiny: Tiny) -> None:

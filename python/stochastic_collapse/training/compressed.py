@@ -21,7 +21,7 @@ from ..models import NAMES, build_model, network_like
 from ..models.resize import resize
 from ..models.weights import load_file, load_weights
 from ..runs import RunDirectory, write_atomically
-from .execution import resolve, single_threaded_if_small
+from .execution import resolve, suited_to
 from .losses import LOSSES
 from .step import evaluate
 
@@ -72,7 +72,7 @@ class _Compressor:
         self._shape, self._classes = dataset.image_shape, dataset.num_classes
         self._model = build_model(self._config.model, self._shape, self._classes)
         self._model.load_state_dict(load_weights(path, self._config.model.name))
-        self._execution = single_threaded_if_small(execution, self._config, self._model)
+        self._execution = suited_to(self._model, execution, self._config)
         self._model.to(self._execution.device)
         self._test = EvaluationBatches(
             dataset, dataset.test, device=self._execution.device, batch_size=self._execution.evaluation_batch

@@ -17,6 +17,9 @@ from ..errors import InputError
 # Below so many multiplications per step the threads' meeting costs more than their work saves.
 _SINGLE_THREAD_BELOW = 5e7
 
+# Numbers in the widest vector register, single precision: oneDNN's block of channels.
+_ONEDNN_BLOCK = 16
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -99,12 +102,37 @@ def resolve(config: TrainConfig) -> Execution:
     )
 
 
-def single_threaded_if_small(execution: Execution, config: TrainConfig, model: nn.Module) -> Execution:
-    """`execution` with one thread where `threads` is auto and a fully connected `model` does little work per step."""
+def suited_to(model: nn.Module, execution: Execution, config: TrainConfig) -> Execution:
+    """`execution` for this network.
+
+    One thread where `threads` is auto and a fully connected `model` does little work per step. Images channels first
+    where oneDNN cannot be trusted with channels last (`_overruns_onednn`): by itself where
+    `channels_last` is auto, with an `InputError` where it is true.
+    """
+    if execution.channels_last and execution.device.type == "cpu" and _overruns_onednn(model):
+        if config.channels_last is True:
+            raise InputError(
+                "channels_last: true asked for, but this network strides a 1x1 convolution of fewer than "
+                f"{_ONEDNN_BLOCK} input channels, with which oneDNN overruns its memory on CPUs; leave it at auto"
+            )
+        execution = replace(execution, channels_last=False)
     work = 3 * config.examples_per_step * sum(p.numel() for p in model.parameters())
     if config.threads == "auto" and config.model.name == "mlp" and work < _SINGLE_THREAD_BELOW:
-        return replace(execution, threads=1)
+        execution = replace(execution, threads=1)
     return execution
+
+
+def _overruns_onednn(model: nn.Module) -> bool:
+    """Whether weight gradients of a 1x1 convolution would be written past oneDNN's workspace on a CPU.
+
+    With channels last, a stride and fewer input channels than a vector register holds, its kernels write past the copy
+    of unit stride: a crash, or wrong gradients (oneDNN issue 6035, open in November 2026).
+    """
+    return any(
+        m.kernel_size == (1, 1) and max(m.stride) > 1 and m.in_channels // m.groups < _ONEDNN_BLOCK
+        for m in model.modules()
+        if isinstance(m, nn.Conv2d)
+    )
 
 
 def _switch(value: Switch, auto: bool) -> bool:

@@ -25,7 +25,7 @@ from ..neurons import neuron_layers
 from ..runs import METRICS, RunDirectory
 from ..schedule import learning_rate
 from .checkpoint import load_checkpoint, save_checkpoint
-from .execution import Execution, single_threaded_if_small
+from .execution import Execution, suited_to
 from .inputs import stream_of
 from .losses import LOSSES
 from .origin import load_origin
@@ -50,7 +50,7 @@ class Run:
         self.model = build_model(config.model, dataset.image_shape, dataset.num_classes)  # on the CPU: same everywhere
         if not directory.checkpoints():  # else the run has weights of its own
             load_origin(config, self.model)
-        execution = single_threaded_if_small(execution, config, self.model)
+        execution = suited_to(self.model, execution, config)
         self.execution = execution
         self.model.to(execution.device, memory_format=execution.memory_format)  # type: ignore[call-overload]
         torch.manual_seed(seeds[1])  # dropout
