@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle, product
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,18 +19,24 @@ from stochastic_collapse.sweeps import SweptRun
 
 from . import style
 from .messages import Message
-from .needs import Needs, Sweep
+from .needs import Needs
 from .sources import by_network
 
 _AXES = {
     "optimizer.lr": ("learning rate", "log"),
     "data.label_noise": ("label noise", "linear"),
+    "data.target_noise": ("noise of the targets σ", "linear"),
     "batch_size": ("batch size", "log"),
 }
 """Label and scale of the axis of each setting."""
 
-_FALLING = ("optimizer.lr", "data.label_noise")
+_FALLING = ("optimizer.lr", "data.label_noise", "data.target_noise")
 """Settings whose largest value has the strongest gradient noise; of others it is the smallest."""
+
+_OF_TWIN = ":"
+"""In the name of an experiment, before the name of the control."""
+
+_LINES = ("-", "--", ":", "-.")  # of the runs and their twins
 
 _COLUMNS = 2
 _LEGEND = 6  # layers that a legend has room for; more are told apart by a colour bar
@@ -47,19 +54,32 @@ class Results:
     settings: tuple[str, ...]
     """The swept settings, a column of panels for each."""
     table: pd.DataFrame
-    """A row for each run and layer: network, model, setting, value, replicate, step, layer, fraction_independent."""
+    """A row for each run and layer: network, twin, model, setting, value, replicate, step, layer, fraction_independent.
+
+    `twin` is empty, or the name of the control that the run is trained for.
+    """
 
 
 def load(needs: Needs, runs: Sequence[Sequence[SweptRun]]) -> Results:
     """Read the last rows of collapse.csv of `runs`, which are those of each sweep of a figure's `needs`."""
-    sweeps: tuple[Sweep, ...] = next(iter(needs.values()))
+    columns = [
+        (setting, of_sweep)
+        for sizes, of_sweep in zip(zip(*needs.values(), strict=True), runs, strict=True)
+        for setting in _varied([sweep.setting for sweep in sizes], of_sweep)
+    ]
     tables = [
-        _last_measurement(run).assign(network=network, setting=sweep.setting, value=_value(run, sweep.setting))
-        for sweep, of_sweep in zip(sweeps, runs, strict=True)
-        for network, members in by_network(of_sweep, sweep.setting).items()
+        _last_measurement(run).assign(network=network, twin=twin, setting=setting, value=_value(run, setting))
+        for setting, of_sweep in columns
+        for title, members in by_network(of_sweep, setting).items()
+        for network, _, twin in [title.partition(_OF_TWIN)]
         for run in members
     ]
-    return Results(tuple(sweep.setting for sweep in sweeps), pd.concat(tables, ignore_index=True))
+    return Results(tuple(setting for setting, _ in columns), pd.concat(tables, ignore_index=True))
+
+
+def _varied(settings: Sequence[str], runs: Sequence[SweptRun]) -> list[str]:
+    """Those of `settings`, which stand for one another in the sizes of a sweep, that `runs` vary; else the first."""
+    return [s for s in dict.fromkeys(settings) if any(s in run.varied for run in runs)] or [settings[0]]
 
 
 def _value(run: SweptRun, setting: str) -> float:
@@ -78,11 +98,15 @@ def _last_measurement(run: SweptRun) -> pd.DataFrame:
 
 
 def message(results: Results, least: float) -> list[Message]:
-    """By `least`, fewer neurons of each network are independent where the gradient noise is strongest than weakest."""
+    """By `least`, fewer neurons of each network are independent where the gradient noise is strongest than weakest.
+
+    And that its twins show less than half of it.
+    """
     said = []
     for (network, setting), table in results.table.groupby(["network", "setting"], sort=False):
         name = _AXES[str(setting)][0]
-        at_value = table.groupby("value")["fraction_independent"].mean()
+        mean = table.groupby(["twin", "value"])["fraction_independent"].mean()
+        at_value = mean[""]
         weakest, strongest = at_value.index[:: 1 if setting in _FALLING else -1][[0, -1]]
         weak, strong = at_value[weakest], at_value[strongest]
         said.append(
@@ -93,13 +117,22 @@ def message(results: Results, least: float) -> list[Message]:
                 bool(weak - strong >= least),
             )
         )
+        said += [
+            Message(
+                f"With the control {twin} it falls there by less than half as much.",
+                f"{network}: {mean[twin][strongest]:.2f} against {mean[twin][weakest]:.2f}",
+                bool(mean[twin][weakest] - mean[twin][strongest] < (weak - strong) / 2),
+            )
+            for twin in mean.index.unique("twin")
+            if twin and {weakest, strongest} <= set(mean[twin].index)
+        ]
     return said
 
 
 def draw(results: Results) -> Figure:
     """A row of panels for each network, a column for each setting; with one setting, the networks side by side.
 
-    Mean over replicates, error bars of ± one standard deviation.
+    Mean over replicates, error bars of ± one standard deviation; twins with open circles.
     """
     networks = list(results.table["network"].unique())
     cells = [(network, setting) for network in networks for setting in results.settings]
@@ -140,11 +173,21 @@ def _panel(panel: Axes, table: pd.DataFrame, network: str, setting: str) -> None
     steps = " – ".join(style.thousands(step) for step in sorted({shown["step"].min(), shown["step"].max()}))
     panel.set_title(f"{network}, {steps} steps", loc="left")
     layers = _layers(table, network)
-    for layer, colour in zip(layers, style.in_order(len(layers)), strict=True):
-        at_value = shown[shown["layer"] == layer].groupby("value")["fraction_independent"]
-        mean, deviation = at_value.mean(), at_value.std(ddof=1)
+    colours = zip(layers, style.in_order(len(layers)), strict=True)
+    for (layer, colour), (twin, line) in product(colours, zip(shown["twin"].unique(), cycle(_LINES), strict=False)):
+        at_value = shown[(shown["layer"] == layer) & (shown["twin"] == twin)].groupby("value")["fraction_independent"]
         panel.errorbar(
-            mean.index, mean, deviation, color=colour, label=layer, marker="o", linewidth=1, elinewidth=0.7, capsize=1.5
+            at_value.mean().index,
+            at_value.mean(),
+            at_value.std(ddof=1),
+            color=colour,
+            label=", ".join(filter(None, (layer, twin))),
+            marker="o",
+            linestyle=line,
+            markerfacecolor="white" if twin else None,
+            linewidth=1,
+            elinewidth=0.7,
+            capsize=1.5,
         )
     values = sorted(shown["value"].unique())
     panel.set_xscale(scale)

@@ -5,7 +5,7 @@ Only finished runs are drawn. What is missing is reported in one line, with the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,10 @@ def swept(figure: str, needs: Needs, paths: Sequence[str], report: Report) -> li
     sweeps: list[tuple[Sweep, ...]] = list(zip(*needs.values(), strict=True))
     """For each sweep, its sizes."""
     named = [SweepDirectory(Path(path)) for path in paths]
-    directories = [_varying(sizes[0].setting, named) if paths else _best(sizes) for sizes in sweeps]
+    settings = [list(dict.fromkeys(sweep.setting for sweep in sizes)) for sizes in sweeps]
+    directories = [
+        _varying(of_sweep, named) if paths else _best(sizes) for of_sweep, sizes in zip(settings, sweeps, strict=True)
+    ]
     used = list(dict.fromkeys(directory for of_sweep in directories for directory in of_sweep))
     size = next((size for size in SIZES if any(d.path.name.endswith(f"-{size}") for d in used)), SIZES[-1])
     absent = [
@@ -112,7 +115,7 @@ def swept(figure: str, needs: Needs, paths: Sequence[str], report: Report) -> li
     missing = [f"a sweep over {sweep.setting} ({sweep.command})" for sweep in absent]
     shipped = {sweep.directory.path.name: sweep.command for sizes in sweeps for sweep in sizes}
     missing += [line for directory in used if (line := _unfinished(directory, shipped))]
-    wanted = " or ".join(sizes[0].setting for sizes in sweeps)
+    wanted = " or ".join(setting for of_sweep in settings for setting in of_sweep)
     missing += [
         f"a sweep over {wanted} in {directory}, which is not drawn" for directory in named if directory not in used
     ]
@@ -132,9 +135,9 @@ def _best(sizes: Iterable[Sweep]) -> list[SweepDirectory]:
     return sorted(there, key=lambda directory: not any(run.is_finished for run in directory.runs()))[:1]
 
 
-def _varying(setting: str, directories: Sequence[SweepDirectory]) -> list[SweepDirectory]:
-    """Those of `directories` that vary the setting."""
-    return [d for d in directories if any(setting in run.varied for run in d.runs())]
+def _varying(settings: Collection[str], directories: Sequence[SweepDirectory]) -> list[SweepDirectory]:
+    """Those of `directories` that vary one of the settings."""
+    return [d for d in directories if any(run.varied.keys() & settings for run in d.runs())]
 
 
 def _finished(directories: Sequence[SweepDirectory]) -> list[SweptRun]:

@@ -53,7 +53,7 @@ def store() -> Store:
 def plan(tiny: Callable[..., TrainConfig]) -> Plan:
     def make(experiment: str, varied: Mapping[str, Any], replicate: int, *overrides: str) -> PlannedRun:
         assigned = [f"{key}={value}" for key, value in varied.items() if key != "from.step"]
-        config = tiny(f"name={experiment}", f"replicate={replicate}", *assigned, *overrides)
+        config = tiny(f"name={experiment.replace(':', '-')}", f"replicate={replicate}", *assigned, *overrides)
         return PlannedRun(experiment, varied, config, "tiny.yaml", (), None)
 
     return make

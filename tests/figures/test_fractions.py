@@ -103,13 +103,26 @@ def test_means_and_deviations(sweep: Any, drawn: tuple[list[str], Draw]) -> None
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["0.01", "0.1"]
 
 
+def test_twins_are_dashed_beside_their_runs(sweep: Any, drawn: tuple[list[str], Draw]) -> None:
+    noise = (0.0, 0.5)
+    mse = ("loss=mse", "collapse.every=20")
+    own = sweep("mine", "data.target_noise", noise, *mse, experiments=("digits", "digits:no-noise"), layers=1)
+    figure = drawn[1](fig4, own)
+    panel = figure.axes[1]
+    assert panel.get_title(loc="left") == "digits, 40 steps"
+    assert panel.get_xlabel() == "noise of the targets σ"
+    assert list(errorbars(panel)) == ["fc1", "fc1, no-noise"]
+    assert [bars[0].get_linestyle() for bars in panel.containers] == ["-", "--"]
+    assert texts(figure.axes[0]) == ["no finished run\nover the learning rate"]
+
+
 def test_what_is_missing_is_named(sweep: Any, drawn: tuple[list[str], Draw]) -> None:
     lines, draw = drawn
     rate = sweep("learning-rate-quick", "optimizer.lr", RATES, trained=lambda run: run.config.optimizer.lr < 0.1)
     figure = draw(fig4)
     assert lines[1:] == [
-        "figure fig4: missing: a sweep over data.label_noise (sc sweep -f configs/sweeps/label_noise.yaml --size quick)"
-        f"; digits lr 0.1 #0 not trained, digits lr 0.1 #1 not trained, digits lr 0.1 #2 not trained of {rate} "
+        "figure fig4: missing: a sweep over data.target_noise (sc sweep -f configs/sweeps/label_noise.yaml "
+        f"--size quick); digits lr 0.1 #0 not trained, digits lr 0.1 #1 not trained, digits lr 0.1 #2 not trained of {rate} "
         "(sc sweep -f configs/sweeps/learning_rate.yaml --size quick)"
     ]
     left, right = figure.axes
@@ -177,7 +190,7 @@ def test_a_sweep_of_the_users_own(sweep: Any, write_sweep: Any, plan: Any, store
     # max_steps goes with the learning rate, batch_size varies at each one.
     networks = ["a, 40 steps", "b, 40 steps", "c, batch_size 4, 20 – 40 steps", "c, batch_size 8, 20 – 40 steps"]
     assert titles[::2] == networks
-    assert "a sweep over data.label_noise" in lines[1]
+    assert "a sweep over data.target_noise" in lines[1]
     with pytest.raises(InputError, match="missing: a sweep over batch_size"):
         draw(batch_size, one)
 
