@@ -122,8 +122,8 @@ def test_what_is_missing_is_named(sweep: Any, drawn: tuple[list[str], Draw]) -> 
     figure = draw(fig4)
     assert lines[1:] == [
         "figure fig4: missing: a sweep over data.target_noise (sc sweep -f configs/sweeps/label_noise.yaml "
-        f"--size quick); digits lr 0.1 #0 not trained, digits lr 0.1 #1 not trained, digits lr 0.1 #2 not trained of {rate} "
-        "(sc sweep -f configs/sweeps/learning_rate.yaml --size quick)"
+        "--size quick); digits lr 0.1 #0 not trained, digits lr 0.1 #1 not trained, digits lr 0.1 #2 not trained of "
+        f"{rate} (sc sweep -f configs/sweeps/learning_rate.yaml --size quick)"
     ]
     left, right = figure.axes
     assert errorbars(left)["fc1"][0] == [0.01]
