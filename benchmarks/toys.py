@@ -9,6 +9,11 @@
   plain loop is the published one, in NumPy: a seed after the other, its 64 modes in one array.
 - The two neurons, per step of a network, 9 settings × 8 seeds of configs/toys/two_neurons.yaml. The plain loop is the
   published one: a PyTorch module and torch.optim.SGD, a network after the other.
+- Nonlinear students, per multiply-add of a step, 4 noise levels × 16 students of the labels of
+  configs/toys/students.yaml. The multiply-adds of a step are those of its products of matrices, for each of B examples:
+  forward, and backward to a layer's weights, the weights of every matrix, and backward to what goes into a layer, those
+  of every matrix but the first; 32 × (2 × 160 + 32) there. Activations, noise and momenta are not counted, but take
+  their time. The plain loop is a tutorial's: a PyTorch module and torch.optim.SGD, a student after the other.
 
 Plain loops take fewer steps, since they are so much slower. `wall` is what the engine itself measured, from reading the
 inputs to the last file, `per core` that times its threads, `whole call` the rate with start-up and all.
@@ -33,6 +38,7 @@ from machine import describe, print_machine
 from stochastic_collapse import ToyConfig, load_toys, simulate_toy
 from stochastic_collapse.toys.engines import all_engines
 from stochastic_collapse.toys.problems import data_of, spec_of
+from stochastic_collapse.toys.students import StudentsSettings
 
 SLOWER = 20
 
@@ -48,9 +54,11 @@ class Case:
     """Nanoseconds per step: wall, per core, and of the whole call."""
 
 
-def settings(file: str, steps: int, *overrides: str) -> ToyConfig:
-    (config,) = load_toys(f"configs/toys/{file}.yaml", [f"snapshots=[0, {steps}]", *overrides])
-    return config
+def settings(file: str, steps: int, *overrides: str, ensemble: str | None = None) -> ToyConfig:
+    """Of the file, or of its `ensemble`."""
+    home = f"ensembles.{ensemble}." if ensemble else ""
+    configs = load_toys(f"configs/toys/{file}.yaml", [f"{home}snapshots=[0, {steps}]", *overrides])
+    return next(config for config in configs if config.name.endswith(ensemble or ""))
 
 
 def measure_engine(config: ToyConfig, engine: str, julia: str | None, width: int = 1) -> dict[str, float]:
@@ -120,22 +128,58 @@ def plain_two_neurons(config: ToyConfig) -> dict[str, float]:
         for sigma, lr in zip(spec["noise"], spec["lr"], strict=True):
             for _ in range(config.trajectories):
                 linear, out = torch.nn.Linear(1, 2, bias=False), torch.nn.Linear(2, 1, bias=False)
-                model = torch.nn.Sequential(linear, torch.nn.GELU(), out)
                 linear.weight.data = torch.tensor([[1.0], [0.6]])
                 out.weight.data = torch.tensor([[-0.6, -0.4]])
-                optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
-                for _ in range(steps):
-                    optimizer.zero_grad()
-                    loss = 0.5 * ((model(x) - y - sigma * torch.randn(len(x), 1)) ** 2).mean()
-                    loss.backward()
-                    optimizer.step()
+                plain_sgd(torch.nn.Sequential(linear, torch.nn.GELU(), out), x, y, lr, sigma, steps)
 
+    return on_one_thread(loop, len(spec["noise"]) * config.trajectories * steps)
+
+
+def plain_nonlinear_students(config: ToyConfig) -> dict[str, float]:
+    """All students are of the first teacher."""
+    spec, data, problem = spec_of(config), data_of(config), students_of(config)
+    x, y = torch.from_numpy(data["x"][0]).float(), torch.from_numpy(data["y"][0]).float()[:, None]
+    (width,), steps = problem.widths, config.snapshots[-1]
+
+    def loop() -> None:
+        for sigma, lr in zip(spec["noise"], spec["lr"], strict=True):
+            for start in data["start"]:
+                linear, out = torch.nn.Linear(problem.inputs, width, bias=False), torch.nn.Linear(width, 1, bias=False)
+                model = torch.nn.Sequential(linear, torch.nn.GELU(), out)
+                torch.nn.utils.vector_to_parameters(torch.from_numpy(start).float(), model.parameters())
+                plain_sgd(model, x, y, lr, sigma, steps)
+
+    return on_one_thread(loop, len(spec["noise"]) * config.trajectories * steps * multiply_adds(config))
+
+
+def plain_sgd(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, lr: float, sigma: float, steps: int) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = 0.5 * ((model(x) - y - sigma * torch.randn(len(x), 1)) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+
+
+def on_one_thread(loop: Callable[[], None], steps: int) -> dict[str, float]:
+    """So small are the operations that two threads would only wait for each other: it takes twice as long."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # two would only wait for each other: it takes twice as long
+    torch.set_num_threads(1)
     try:
-        return timed(loop, len(spec["noise"]) * config.trajectories * steps)
+        return timed(loop, steps)
     finally:
         torch.set_num_threads(threads)
+
+
+def students_of(config: ToyConfig) -> StudentsSettings:
+    assert isinstance(config.problem, StudentsSettings)
+    return config.problem
+
+
+def multiply_adds(config: ToyConfig) -> int:
+    """Of a step of a student, as defined above."""
+    first, *others = (layer.inputs * layer.outputs for layer in students_of(config).layers)
+    return int(spec_of(config)["parameters"]["batch"] * (2 * first + 3 * sum(others)))
 
 
 # --- all of them ----------------------------------------------------------------------------------------------------
@@ -146,6 +190,9 @@ def cases(steps: int, julia: str | None) -> list[Case]:
     few = max(1, steps // SLOWER)
     neuron, students = settings("fig2", few), settings("fig5", few, "trajectories=4")
     pairs = settings("two_neurons", few, "trajectories=1")
+    labels = settings("students", steps, ensemble="labels")
+    one = settings("students", few, "trajectories=1", "problem.teachers=1", ensemble="labels")
+    size = multiply_adds(labels)
     return [
         *of_engines(settings("fig2", steps, "method=tabulated"), julia, ", tabulated"),
         *of_engines(settings("fig2", few, "method=direct"), julia, ", direct"),
@@ -154,6 +201,8 @@ def cases(steps: int, julia: str | None) -> list[Case]:
         Case(students.problem.name, "NumPy", size_of(students, 64), lambda: plain_students(students)),
         *of_engines(settings("two_neurons", steps), julia),
         Case(pairs.problem.name, "PyTorch", size_of(pairs), lambda: plain_two_neurons(pairs)),
+        *of_engines(labels, julia, width=size),
+        Case(one.problem.name, "PyTorch", size_of(one, size), lambda: plain_nonlinear_students(one)),
     ]
 
 
@@ -178,7 +227,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=10_000, help="steps of the engines, but for direct forms")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--problem", help="only this one: single-neuron, teacher-student or two-neurons")
+    parser.add_argument("--problem", help="only this one: single-neuron, teacher-student, two-neurons or students")
     parser.add_argument("--julia", help="the program of the engine julia")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -203,8 +252,8 @@ def main() -> None:
     print(f"ns per step, median of {options.repeats}, ratio of wall to the plain loop's")
     for r in results:
         print(
-            f"{r['problem']:>15}, {r['name']:>20}: {r['wall']:10.1f} wall, {r['per_core']:10.1f} per core, "
-            f"{r['whole_call']:10.1f} whole call, ratio {r['ratio']:6.1f}, n = {r['size']} steps"
+            f"{r['problem']:>15}, {r['name']:>20}: {r['wall']:10.2f} wall, {r['per_core']:10.2f} per core, "
+            f"{r['whole_call']:10.2f} whole call, ratio {r['ratio']:6.1f}, n = {r['size']} steps"
         )
     for name, reason in missing.items():
         print(f"{name:>15} not measured: {reason}")

@@ -17,8 +17,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -34,11 +35,19 @@ class Settings(BaseModel):
     )
 
 
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-NonNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
+def _no_switch(value: Any) -> Any:
+    if isinstance(value, bool):  # pydantic would take it for 0 or 1
+        raise PydanticCustomError("no_number", "input should be a number")
+    return value
+
+
+Number = BeforeValidator(_no_switch)
+Positive = Annotated[int, Field(ge=1), Number]
+Count = Annotated[int, Field(ge=0), Number]
+Probability = Annotated[float, Field(ge=0, le=1), Number]
+NonNegative = Annotated[float, Field(ge=0), Number]
+PositiveReal = Annotated[float, Field(gt=0), Number]
+Fraction = Annotated[float, Field(ge=0, lt=1), Number]
 Activation = Literal["gelu", "relu"]
 Switch = Literal["auto", True, False]
 
@@ -66,7 +75,7 @@ class VGG16Settings(Settings):
     """Batch normalization after every convolution."""
     dropout: Fraction = 0.0
     """Dropout probability after each hidden fully connected layer."""
-    width: Annotated[float, Field(gt=0)] = 1.0
+    width: PositiveReal = 1.0
     """Multiplies the number of channels and hidden neurons of every layer."""
 
 
@@ -76,7 +85,7 @@ class ResNet18Settings(Settings):
     name: Literal["resnet18"]
     activation: Activation = "gelu"
     """What every hidden layer applies."""
-    width: Annotated[float, Field(gt=0)] = 1.0
+    width: PositiveReal = 1.0
     """Multiplies the number of channels of every layer."""
 
 
@@ -137,7 +146,7 @@ class SyntheticSettings(_AugmentedSettings):
     """Test examples."""
     shape: Annotated[tuple[Positive, Positive, Positive], Field()] = (3, 32, 32)
     """Channels, height, width."""
-    num_classes: Annotated[int, Field(ge=2)] = 10
+    num_classes: Annotated[int, Field(ge=2), Number] = 10
     """Classes, and so prototypes."""
     crop_padding: Count = 0
     """As for the other images."""
@@ -154,11 +163,11 @@ DataSettings = Annotated[
 
 
 class _OptimizerSettings(Settings):
-    lr: Annotated[float, Field(gt=0)]
+    lr: PositiveReal
     """Learning rate after warm-up."""
     weight_decay: NonNegative = 0.0
     """Applied to all parameters, biases and normalization included."""
-    gradient_clip: Annotated[float, Field(gt=0)] | None = None
+    gradient_clip: PositiveReal | None = None
     """Largest Euclidean norm of the whole gradient; null: no clipping."""
 
 
@@ -184,7 +193,7 @@ class AdamSettings(_OptimizerSettings):
     name: Literal["adam", "adamw"]
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     """Decay of the averages of the gradient and of its square."""
-    eps: Annotated[float, Field(gt=0)] = 1e-8
+    eps: PositiveReal = 1e-8
     """Added to the root of the averaged square."""
 
 
@@ -208,7 +217,7 @@ class MultistepSchedule(_ScheduleSettings):
     name: Literal["multistep"]
     milestones: tuple[Positive, ...] = ()
     """Steps after which the rate drops, increasing."""
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    gamma: Annotated[float, Field(gt=0, le=1), Number] = 0.1
     """What the rate is multiplied by at a milestone."""
 
     @model_validator(mode="after")
@@ -222,7 +231,7 @@ class DecaySchedule(_ScheduleSettings):
     """From the end of warm-up to max_steps the rate falls to final_fraction of itself, on a cosine or a line."""
 
     name: Literal["cosine", "linear"]
-    final_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
+    final_fraction: Probability = 0.0
     """Of the learning rate, what is left at max_steps."""
 
 
@@ -524,10 +533,7 @@ def _is_of_elements(mistake: Any) -> bool:
 def _explain(kind: type[Settings], mistake: Any, written: Written, homes: Mapping[str, Sequence[str]]) -> str:
     """One line for one pydantic error: place, key, rule."""
     keys, parent = _resolve(kind, mistake["loc"])
-    for end in range(len(keys), 0, -1):
-        if home := homes.get(".".join(map(str, keys[:end]))):
-            keys = [*home, *keys]
-            break
+    keys = [*_home(keys, homes), *keys]
     dotted = ".".join(map(str, keys))
     place = written.place(keys)
     found = "" if isinstance(mistake["input"], Mapping) else f", found {mistake['input']!r}"
@@ -564,6 +570,15 @@ def _explain(kind: type[Settings], mistake: Any, written: Written, homes: Mappin
         case _:
             rule = mistake["msg"][0].lower() + mistake["msg"][1:]
             return f"{place}{dotted}: {rule}{found}"
+
+
+def _home(keys: Sequence[int | str], homes: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """What the user wrote before `keys`: of the setting itself, or of one that a rule about several is about."""
+    for end in range(len(keys), 0, -1):
+        if home := homes.get(".".join(map(str, keys[:end]))):
+            return home
+    inside = "".join(f"{key}." for key in keys)
+    return next((home for key, home in homes.items() if key.startswith(inside)), ())
 
 
 def _resolve(kind: type[Settings], location: tuple[int | str, ...]) -> tuple[list[int | str], type[Settings]]:

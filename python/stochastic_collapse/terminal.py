@@ -129,25 +129,25 @@ def print_attractivity(title: str, attractivity: pd.DataFrame) -> None:
 
 def print_students(run: ToyRun) -> None:
     """What became of nonlinear students, before a drop of the rate and at the end: independent neurons, test error."""
-    from .toys import summarize
+    from .toys import before_drop, summarize
 
+    drops = before_drop(run) < len(run.time) - 1
+    moments = {"_before": "before", "": "at the end"} if drops else {"": "at the end"}
     rows = [
         [
-            f"{row.sigma:g}",
-            *(
-                f"{n:.1f} ± {a:.1f} ± {b:.1f}"
-                for n, a, b in (
-                    (row.neurons_before, row.neurons_before_students, row.neurons_before_teachers),
-                    (row.neurons, row.neurons_students, row.neurons_teachers),
-                )
-            ),
-            f"{row.test_before:.2g}",
-            f"{row.test:.2g}",
+            f"{row['sigma']:g}",
+            *(_with_spreads(*(row[f"neurons{m}{of}"] for of in ("", "_students", "_teachers"))) for m in moments),
+            *(f"{row[f'test{m}']:.2g}" for m in moments),
         ]
-        for row in summarize(run).itertuples(index=False)
+        for row in summarize(run).to_dict("records")
     ]
-    columns = ["σ", "neurons before", "at the end", "test error before", "at the end"]
-    print_table("before the rate drops, and at the end; neurons ± over students ± over teachers", columns, rows)
+    columns = ["σ", *(f"neurons {m}" for m in moments.values()), *(f"test error {m}" for m in moments.values())]
+    when = "before the rate drops, and at the end" if drops else "at the end"
+    print_table(f"{when}; neurons ± over students ± over teachers", columns, rows)
+
+
+def _with_spreads(mean: float, *spreads: float) -> str:
+    return " ± ".join([f"{mean:.1f}", *("–" if math.isnan(spread) else f"{spread:.1f}" for spread in spreads)])
 
 
 def print_comparison(columns: Sequence[tuple[str, RunDirectory, pd.DataFrame]]) -> None:

@@ -171,6 +171,8 @@ def test_ensembles_share_the_settings_beside_them(tmp_path: Path) -> None:
         (["ensembles={}"], "ensembles: expected names, each with settings below it"),
         (["ensembles=[1]"], "ensembles: expected names, each with settings below it"),
         (["ensembles.few=3"], "ensembles: expected names, each with settings below it"),
+        (["ensembles.many.snapshots=[9, 5]"], "ensembles.many: snapshots must increase, found 9 before 5"),
+        (["problem=3"], "override 'problem=3': problem: expected settings such as problem.name=single-neuron, found 3"),
     ],
 )
 def test_mistakes_in_ensembles(tmp_path: Path, overrides: list[str], message: str) -> None:
@@ -209,6 +211,7 @@ def test_mistakes_in_ensembles_have_their_line(tmp_path: Path) -> None:
             "problem.name=neuron",
             "problem.name: expected one of single-neuron, quartic-well, teacher-student, .*, found 'neuron'",
         ),
+        ("problem=3", "problem: expected settings such as problem.name=single-neuron, found 3"),
         ("problem.mu=1", "problem.mu: unknown setting"),
         ("problem.activation=3", "problem.activation: input should be a valid string, found 3"),
         ("nois=1", "nois: unknown setting; did you mean 'noise'"),

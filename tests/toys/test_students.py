@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from stochastic_collapse import ToyConfig, load_toys, simulate_toy
-from stochastic_collapse.errors import InputError
-from stochastic_collapse.toys import errors, independent_neurons, neurons
+from stochastic_collapse.errors import EngineUnavailable, InputError
+from stochastic_collapse.terminal import print_students
+from stochastic_collapse.toys import ToyDirectory, errors, independent_neurons, neurons
 from stochastic_collapse.toys.engines import torch_students
 from stochastic_collapse.toys.problems import data_of, spec_of
 from stochastic_collapse.toys.students import StudentsSettings
@@ -200,7 +201,44 @@ def test_a_step_that_explodes_is_named(
         r"lr = 40.0 is too large: at noise level 0.4 the weights of trajectory \d exploded by step \d+; try lr = 10"
     )
     caught.match(message)
-    assert not (tmp_path / "run/state.npy").exists()
+    assert not (tmp_path / "run").exists()  # another rate may be tried in the same place
+
+
+def test_what_an_earlier_call_finished_outlives_a_bad_one(students: Make, tmp_path: Path) -> None:
+    """A run that is half done, by another engine say, is not thrown away where it is called with one that fails."""
+    config = students("lr=[0.1, 40]", "snapshots=[0, 500]")
+    ToyDirectory(tmp_path / "run").prepare(config)
+    with pytest.raises(InputError, match="exploded"):
+        simulate_toy(config, "torch", out=tmp_path / "run")
+    assert (tmp_path / "run/spec.toml").is_file()
+
+
+def test_an_engine_that_is_not_there_leaves_nothing(students: Make, tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable):
+        simulate_toy(students(), "julia", julia="/no/such/julia", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_drop_that_the_run_does_not_reach_is_noted(students: Make, tmp_path: Path) -> None:
+    notes: list[str] = []
+    for place, milestones in (("late", "[10, 20]"), ("reached", "[10]")):
+        config = students(f"schedule={{name: multistep, milestones: {milestones}}}")
+        simulate_toy(config, "torch", out=tmp_path / place, report=notes.append)
+    assert [note for note in notes if "drop" in note] == [
+        "students: the rate does not drop at step 20, since the run ends at step 20"
+    ]
+
+
+def test_the_table_has_columns_before_the_drop_where_there_is_one(
+    students: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = ["problem.teachers=1", "trajectories=2"]
+    for place, more in (("drop", ["schedule={name: multistep, milestones: [10]}"]), ("none", one)):
+        print_students(simulate_toy(students(*more), "torch", out=tmp_path / place))
+        shown = capsys.readouterr().out
+        assert shown.startswith("before the rate drops, and at the end" if place == "drop" else "at the end")
+        assert "nan" not in shown
+    assert shown.count("± –") == 2  # of one teacher there is no spread over teachers
 
 
 @pytest.mark.parametrize(
@@ -209,6 +247,13 @@ def test_a_step_that_explodes_is_named(
         ("problem.points=0", "problem.points: input should be greater than or equal to 1, found 0"),
         ("problem.widths=[0]", "problem.widths.0: input should be greater than or equal to 1, found 0"),
         ("problem.widths=[]", "problem.widths: "),
+        ("problem.widths=[true]", "problem.widths.0: input should be a number, found True"),
+        ("problem.points=true", "problem.points: input should be a number, found True"),
+        ("problem.batch_size=true", "problem.batch_size: expected a whole number of 1 or more, or 'full', found True"),
+        ("problem.weight_decay=-0.1", "problem.weight_decay: input should be greater than or equal to 0, found -0.1"),
+        ("problem.teachers=0", "problem.teachers: input should be greater than or equal to 1, found 0"),
+        ("problem.gradient_noise=null", "problem.gradient_noise: input should be 'label', 'isotropic' or 'frozen'"),
+        ("noise=.inf", "noise.0: input should be a finite number, found inf"),
         ("problem.teacher=0", "problem.teacher: input should be greater than or equal to 1, found 0"),
         ("problem.batch_size=10", "problem: batch_size: 10 are more than the 9 points; expected 'full'"),
         ("problem.test_points=1", "problem.test_points: input should be greater than or equal to 2, found 1"),

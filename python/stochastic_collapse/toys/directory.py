@@ -111,8 +111,8 @@ class ToyDirectory:
 
     # --- what to simulate ---
 
-    def prepare(self, config: ToyConfig) -> None:
-        """Write the inputs, spec.toml last; where there are some, see that they are those of `config`."""
+    def prepare(self, config: ToyConfig) -> bool:
+        """Write the inputs, spec.toml last, and return True; where there are some, see that they are of `config`."""
         spec, data = spec_of(config), data_of(config)
         if self._file("spec.toml").is_file():
             there = self.spec()
@@ -124,12 +124,17 @@ class ToyDirectory:
                 raise InputError(
                     f"{self}: holds another simulation (differs in {', '.join(differing)}); choose another --out"
                 )
-            return
+            return False
         # A call that was killed here may have left the data, since spec.toml comes last.
         refuse_foreign(self.path, (".lock", ENGINE_LOCK, *(f"{name}.npy" for name in data)))
         for name, values in data.items():
             self.write_array(f"{name}.npy", values)
         self._write_toml("spec.toml", spec)
+        return True
+
+    def discard(self) -> None:
+        """Remove all of it, which is ours: `prepare` found nothing else here. Windows keeps its lock, which is held."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def spec(self) -> dict[str, Any]:
         return self._read_toml("spec.toml")

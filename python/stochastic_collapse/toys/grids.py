@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, WithJsonSchema
 
-from ..config import Count, NonNegative
+from ..config import Count, NonNegative, PositiveReal
 
 _RANGE = {"start", "stop", "count"}
 _RANGE_SCHEMA: dict[str, Any] = {
@@ -64,5 +64,5 @@ def _range(part: Mapping[Any, Any]) -> list[float]:
 
 
 Grid = Annotated[tuple[NonNegative, ...], BeforeValidator(_grid), WithJsonSchema(_SCHEMA)]
-PositiveGrid = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_grid), WithJsonSchema(_SCHEMA)]
+PositiveGrid = Annotated[tuple[PositiveReal, ...], BeforeValidator(_grid), WithJsonSchema(_SCHEMA)]
 StepGrid = Annotated[tuple[Count, ...], BeforeValidator(_step_grid), WithJsonSchema(_SCHEMA)]

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 from pydantic import Field, model_validator
 
-from ..config import ConstantSchedule, Count, Positive, ScheduleSettings, Settings, Written, read_settings
+from ..config import ConstantSchedule, Count, Positive, PositiveReal, ScheduleSettings, Settings, Written, read_settings
 from ..errors import InputError
 from ..schedule import learning_rate
 from .arrays import Array
@@ -70,6 +70,10 @@ class ToyConfig(Settings):
                 raise ValueError(f"snapshots must increase, found {a} before {b}")
         return self
 
+    def notes(self) -> list[str]:
+        """A line about each setting that has no effect, though it was meant to."""
+        return []
+
 
 class SDEConfig(ToyConfig):
     """All settings of an ensemble of solutions of a stochastic differential equation."""
@@ -79,7 +83,7 @@ class SDEConfig(ToyConfig):
     method: Literal["auto", "tabulated", "direct"] = "auto"
     """How a step is computed (DESIGN §5); auto: tabulated for the single neuron, if its activation is odd or even,
     direct for the well."""
-    dt: Annotated[float, Field(gt=0)]
+    dt: PositiveReal
     """Time step of Euler–Maruyama."""
 
     @model_validator(mode="after")
@@ -98,6 +102,11 @@ class SGDConfig(ToyConfig):
     """Learning rate after warm-up: one number, or one for each noise level. One noise level is repeated likewise."""
     schedule: ScheduleSettings = ConstantSchedule(name="constant")
     """Over the steps up to the last snapshot."""
+
+    def notes(self) -> list[str]:
+        steps, milestones = self.snapshots[-1], getattr(self.schedule, "milestones", ())
+        late = [milestone for milestone in milestones if milestone >= steps]
+        return [f"the rate does not drop at step {late[0]}, since the run ends at step {steps}"] if late else []
 
     @model_validator(mode="after")
     def _levels_match(self) -> SGDConfig:
@@ -155,11 +164,13 @@ def load_toys(
             raise InputError(f"problem: expected one of {', '.join(PROBLEMS)}, found {name!r}")
     written = read_settings(file, overrides)
     shared = dict(written.values)
-    settings = shared.setdefault("problem", {})
-    kind: type[ToyConfig] = SDEConfig
-    if isinstance(settings, dict):
-        name = _name(settings, wanted, written.place(["problem", "name"]))
-        shared["problem"], kind = {**settings, "name": name}, KINDS[name]
+    settings = shared.get("problem", {})
+    if not isinstance(settings, dict):
+        such = wanted[0] if wanted else PROBLEMS[0]
+        place = written.place(["problem"])
+        raise InputError(f"{place}problem: expected settings such as problem.name={such}, found {settings!r}")
+    name = _name(settings, wanted, written.place(["problem", "name"]))
+    shared["problem"], kind = {**settings, "name": name}, KINDS[name]
     if "ensembles" not in shared:
         return [written.check(kind, shared)]
     ensembles = shared.pop("ensembles")

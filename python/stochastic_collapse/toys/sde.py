@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ..config import NonNegative, Positive, Settings
+from ..config import NonNegative, Positive, PositiveReal, Settings
 from .arrays import Array
 
 
@@ -40,7 +40,7 @@ class QuarticWellSettings(Settings):
     """dθ = −(θ³ − μθ) dt + ζ θ dB; the noise level is ζ (Figure 1)."""
 
     name: Literal["quartic-well"]
-    mu: Annotated[float, Field(gt=0)] = 1.5
+    mu: PositiveReal = 1.5
     """Curvature of the well: its minima are at ±√μ."""
     init_std: NonNegative = 2.0
     """Standard deviation of θ at the start."""

@@ -27,21 +27,28 @@ def simulate_toy(
     ``$SC_RUNS/<name>-<hash>``; `report` is called with each line of news. A finished run is not simulated again, by
     whichever engine it was; an unfinished one continues with its finished noise levels if the engine is of the same
     random numbers. Ctrl-C and SIGTERM raise `Interrupted`. Raises `EngineUnavailable` where no engine can run,
-    `EngineFailed` where one broke off, `InputError` for bad settings, `RunLocked` where another process works in the
-    directory.
+    `EngineFailed` where one broke off, `InputError` for bad settings, of which it leaves nothing, `RunLocked`
+    where another process works in the directory.
     """
     if engine not in ("auto", *ENGINES):
         raise InputError(f"engine: expected auto, {', '.join(ENGINES)}, found {engine!r}")
     report = report or (lambda line: None)
     directory = ToyDirectory(Path(out)) if out is not None else ToyDirectory.of(config)
+    for note in config.notes():
+        report(f"{config.name}: {note}")
     with directory.lock():
-        directory.prepare(config)
+        new = directory.prepare(config)
         if directory.is_finished:
             directory.remove_levels()  # of a process that was killed at its very end
             report(f"{directory}: already finished, by the engine {directory.provenance()['engine']}")
         else:
             candidates = [e for e in all_engines(julia, config.problem.name) if engine in ("auto", e.name)]
-            why = _run_first(candidates, directory, report, by_name=engine != "auto")
+            try:
+                why = _run_first(candidates, directory, report, by_name=engine != "auto")
+            except InputError:
+                if new:  # with these settings there is nothing to go on with
+                    directory.discard()
+                raise
             directory.write_provenance({"chosen": why, **directory.provenance()})
     return directory.load()
 

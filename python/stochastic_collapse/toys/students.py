@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from ..config import Fraction, NonNegative, Positive, Settings
+from ..config import Fraction, NonNegative, Number, Positive, Settings
 from .arrays import Array
 
 
@@ -68,7 +68,7 @@ class StudentsSettings(Settings):
     """The noise of a step's gradient, of the strength that σ gives to labels: that of labels, −(σ/B) Jᵀξ, with J (B, P)
     the derivatives of f by the P weights; isotropic: σ‖J‖/(B√P) ξ, equal power in all directions; frozen: that of
     labels with the J of the start, which does not change with the weights."""
-    test_points: Annotated[int, Field(ge=2)] = 1000
+    test_points: Annotated[int, Field(ge=2), Number] = 1000
     """New examples of a teacher, without noise, for the test error."""
 
     @model_validator(mode="after")

@@ -8,12 +8,12 @@ general form the student is V U with full matrices, and the noise is that of min
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from ..config import NonNegative, Positive, Settings
+from ..config import NonNegative, Positive, PositiveReal, Settings
 from .arrays import Array
 from .grids import PositiveGrid
 
@@ -79,7 +79,7 @@ class TeacherStudentGeneralSettings(_TeacherStudentSettings):
     """The general form: SGD on ‖X V U − Y‖²/2 per example; a noise level is a mini-batch size."""
 
     name: Literal["teacher-student-general"]
-    init: Annotated[float, Field(gt=0)] = 0.5
+    init: PositiveReal = 0.5
     """The entries of V and U are uniform in [0, init) at the start, the same in all trajectories."""
 
     def parameters(self) -> dict[str, Any]:
