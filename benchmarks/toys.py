@@ -191,7 +191,8 @@ def cases(steps: int, julia: str | None) -> list[Case]:
     neuron, students = settings("fig2", few), settings("fig5", few, "trajectories=4")
     pairs = settings("two_neurons", few, "trajectories=1")
     labels = settings("students", steps, ensemble="labels")
-    one = settings("students", few, "trajectories=1", "problem.teachers=1", ensemble="labels")
+    single = ("ensembles.labels.trajectories=1", "problem.teachers=1")
+    one = settings("students", few, *single, ensemble="labels")
     size = multiply_adds(labels)
     return [
         *of_engines(settings("fig2", steps, "method=tabulated"), julia, ", tabulated"),

@@ -141,7 +141,7 @@ def print_students(run: ToyRun) -> None:
         ]
         for row in summarize(run).to_dict("records")
     ]
-    columns = ["σ", *(f"neurons {m}" for m in moments.values()), *(f"test error {m}" for m in moments.values())]
+    columns = ["σ", *(f"neurons\n{m}" for m in moments.values()), *(f"test error\n{m}" for m in moments.values())]
     when = "before the rate drops, and at the end" if drops else "at the end"
     print_table(f"{when}; neurons ± over students ± over teachers", columns, rows)
 
