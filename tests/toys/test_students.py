@@ -149,7 +149,8 @@ def test_teachers_and_starts_do_not_depend_on_how_many_there_are(students: Make)
 
 def test_label_noise_collapses_students_and_nothing_else_here_does(julia: str, tmp_path: Path) -> None:
     """The experiment of configs/toys/students.yaml with eight students: without noise, 30 or so of 32 neurons stay."""
-    settings = ["ensembles.labels.trajectories=8", "ensembles.labels.noise=[0, 1]", "ensembles.labels.snapshots=[0, 20000, 25000]"]
+    changed = {"trajectories": "8", "noise": "[0, 1]", "snapshots": "[0, 20000, 25000]"}
+    settings = [f"ensembles.labels.{key}={value}" for key, value in changed.items()]
     wanted = {"students-labels", "students-isotropic", "students-weight-decay"}
     counts = {}
     for config in load_toys("configs/toys/students.yaml", settings):
