@@ -24,19 +24,14 @@ $(VENV)/ready: pyproject.toml constraints.txt tests/requirements-networks.txt
 julia: setup
 	@$(VENV)/bin/python tools/get_julia.py || echo "make: no Julia here; going on without it" >&2
 
-# Label noise alone collapses students, beside their controls: a table and a picture. Then
-# two networks on real data at a small and a large learning rate: a table, a picture and a page about
-# their collapse, and what compressing them costs. Then Figure 2 in small: one neuron whose collapse theory predicts.
+# Label noise alone collapses students, beside their controls: a table and a picture. Then a network on real data beside
+# its twin without gradient noise: a table, a picture and a page about both.
 demo: julia
 	$(WITH_JULIA) $(SC) simulate-toy students -f configs/toys/students.yaml
 	$(SC) figures students
-	$(SC) train -f configs/digits/mlp_gelu.yaml name=demo optimizer.lr=0.01
-	$(SC) train -f configs/digits/mlp_gelu.yaml name=demo optimizer.lr=0.1
-	$(SC) analyze $(RUNS)/demo-*
+	$(SC) control -f configs/digits/mlp_gelu_noise.yaml name=demo --only no-noise
 	$(SC) figures collapse $(RUNS)/demo-*
 	$(SC) report $(RUNS)/demo-*
-	$(WITH_JULIA) $(SC) simulate-toy single-neuron -f configs/toys/fig2_quick.yaml
-	$(SC) figures fig2
 
 # All figures of the paper in small, minutes on 2 cores, and a page about them: figures/out/index.html. What is finished
 # is not made again. SIZE=paper needs GPUs.

@@ -34,7 +34,7 @@ SMALLER: dict[str, list[str]] = {
     ],
     "sc teacher-student": ["trajectories=2", "snapshots=[0,10]"],
     "sc two-neurons": ["trajectories=2", "snapshots=[0,10]"],
-    "sc analyze runs/demo-* --attractivity": ["--neurons", "1", "--examples", "8"],
+    "sc analyze runs/digits-mlp-* --attractivity": ["--neurons", "1", "--examples", "8"],
 }
 """What makes a command quick, by how it begins."""
 
@@ -44,6 +44,8 @@ ELSEWHERE: dict[str, str] = {
     "sc finetune -f configs/cifar10": "tests/training/test_origin.py",
     "sc figures --all": "tests/figures/test_everything.py",
     "python figures/regenerate.py": "tests/figures/test_everything.py",
+    "sc control runs/digits-mlp-…": "tests/sweeps/test_controls.py",
+    "sc figures control": "tests/figures/test_control.py",
     "sc figures fig": "tests/figures/test_everything.py",
     "sc figures two-neurons": "tests/figures/test_everything.py",
     "sc figures batch-size": "tests/figures/test_everything.py",

@@ -449,22 +449,25 @@ def analyze(
         from . import training
 
         sizes = {key: n for key, n in (("neurons", neurons), ("examples", examples)) if n is not None}
-        probed = [(str(run), training.probe_run(run, which, **sizes)) for run in find_runs(runs)]
+        found = find_runs(runs)
+        for run in found:  # before minutes of work on the others
+            training.check_probe(run)
+        probed = [(str(run), training.probe_run(run, which, **sizes)) for run in found]
         if as_json:
             _print_json({"runs": [{"run": run, "attractivity": rows.to_dict("records")} for run, rows in probed]})
         else:
-            for run, rows in probed:
-                print_attractivity(run, rows)
+            for title, rows in probed:
+                print_attractivity(title, rows)
         return
-    found = labelled(find_runs(runs))
-    tables = [collapse.analyze_run(run, which) for run, _ in found]
+    named = labelled(find_runs(runs))
+    tables = [collapse.analyze_run(run, which) for run, _ in named]
     if as_json:
-        records = [(str(run), table.to_dict("records")) for (run, _), table in zip(found, tables, strict=True)]
+        records = [(str(run), table.to_dict("records")) for (run, _), table in zip(named, tables, strict=True)]
         _print_json({"runs": [{"run": run, "collapse": rows} for run, rows in records]})
-    elif len(found) == 1:
-        print_collapse(str(found[0][0]), tables[0])
+    elif len(named) == 1:
+        print_collapse(str(named[0][0]), tables[0])
     else:
-        print_comparison([(name, run, table) for (run, name), table in zip(found, tables, strict=True)])
+        print_comparison([(name, run, table) for (run, name), table in zip(named, tables, strict=True)])
 
 
 @cli.command()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stochastic_collapse import train
+from stochastic_collapse import cli, train
 from stochastic_collapse.config import TrainConfig
 from stochastic_collapse.data.datasets import load_dataset
 from stochastic_collapse.data.loader import Batch
@@ -166,5 +166,9 @@ def test_what_such_runs_are_is_said(tiny: Tiny, settings: str, says: str, fact: 
     config = tiny(settings, "max_steps=1")
     assert not config.stackable
     assert _noise(config) == [fact]
+    run = RunDirectory(train(config).directory)
     with pytest.raises(InputError, match=says):
-        probe_run(RunDirectory(train(config).directory), neurons=1)
+        probe_run(run, neurons=1)
+    sound = RunDirectory(train(tiny("max_steps=1")).directory)
+    assert cli.run(["analyze", str(sound), str(run), "--attractivity"]) == 2
+    assert sound.attractivity().empty  # it is said before anything is measured

@@ -2,10 +2,11 @@
 
 from .compressed import compress_run, compress_weights, compression_curve, load_compressed
 from .loop import TrainResult, finetune, train, train_replicates
-from .probe import probe_run
+from .probe import check_probe, probe_run
 
 __all__ = [
     "TrainResult",
+    "check_probe",
     "compress_run",
     "compress_weights",
     "compression_curve",

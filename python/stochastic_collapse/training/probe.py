@@ -21,6 +21,22 @@ from .losses import LOSSES
 _DIRECTIONS = 50
 
 
+def check_probe(run: RunDirectory) -> tuple[SGDSettings, int]:
+    """Its optimizer and batch size, if theory covers how `run` was trained; else raises what `probe_run` would, in no time."""
+    config = run.config()
+    if not isinstance(config.optimizer, SGDSettings):
+        raise InputError(f"{run}: attractivity is a theory of SGD, and this run's optimizer is {config.optimizer.name}")
+    if config.gradient_noise == "none":
+        raise InputError(f"{run}: this run has no gradient noise that its neurons could be drawn by")
+    if config.gradient_noise == "isotropic" or config.batch_size == "full":
+        kind = "isotropic" if config.gradient_noise == "isotropic" else "that of full batches"
+        raise InputError(
+            f"{run}: attractivity is a theory of the noise of sampled batches, and this run's is {kind}; "
+            "probe its twin with a batch size and gradient_noise: sampled"
+        )
+    return config.optimizer, config.batch_size
+
+
 def probe_run(run: RunDirectory, steps: Steps = "last", *, neurons: int = 8, examples: int = 512) -> pd.DataFrame:
     """Predict whether SGD draws neurons of a run to vanish or to merge; see `collapse.attractivity`.
 
@@ -35,16 +51,7 @@ def probe_run(run: RunDirectory, steps: Steps = "last", *, neurons: int = 8, exa
     learning rate is 0, and as `attractivity` does; `RunLocked` while the run is training.
     """
     config = run.config()
-    if not isinstance(config.optimizer, SGDSettings):
-        raise InputError(f"{run}: attractivity is a theory of SGD, and this run's optimizer is {config.optimizer.name}")
-    if config.gradient_noise == "none":
-        raise InputError(f"{run}: this run has no gradient noise that its neurons could be drawn by")
-    if config.gradient_noise == "isotropic" or config.batch_size == "full":
-        kind = "isotropic" if config.gradient_noise == "isotropic" else "that of full batches"
-        raise InputError(
-            f"{run}: attractivity is a theory of the noise of sampled batches, and this run's is {kind}; "
-            "probe its twin with a batch size and gradient_noise: sampled"
-        )
+    optimizer, batch_size = check_probe(run)
     if neurons < 1:
         raise InputError(f"neurons: expected 1 or more, found {neurons}")
     if examples < 2:
@@ -78,9 +85,9 @@ def probe_run(run: RunDirectory, steps: Steps = "last", *, neurons: int = 8, exa
                 batch.images,
                 [part for part in batch[1:] if part is not None],
                 lr=lr,
-                batch_size=config.batch_size,
-                momentum=config.optimizer.momentum,
-                weight_decay=config.optimizer.weight_decay,
+                batch_size=batch_size,
+                momentum=optimizer.momentum,
+                weight_decay=optimizer.weight_decay,
                 loss=loss,
                 neurons=neurons,
                 pairs=neurons,

@@ -1,7 +1,7 @@
-"""The network of `make demo` at the large learning rate, whose weights are stored here: what compressing it is worth.
+"""A network of digits that has collapsed, whose weights are stored here: what compressing it is worth.
 
-`data/demo_lr0.1_step20000.pt` is the state dict of the last checkpoint of
-``sc train -f configs/digits/mlp_gelu.yaml name=demo optimizer.lr=0.1`` (torch 2.13.0, one CPU thread).
+`data/digits_lr0.1_step20000.pt` is the state dict of the last checkpoint of
+``sc train -f configs/digits/mlp_gelu.yaml optimizer.lr=0.1`` (torch 2.13.0, one CPU thread).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from stochastic_collapse.data.datasets import load_dataset
 from stochastic_collapse.data.loader import Normalizer
 from stochastic_collapse.models import build_model
 
-WEIGHTS = Path(__file__).parent / "data" / "demo_lr0.1_step20000.pt"
+WEIGHTS = Path(__file__).parent / "data" / "digits_lr0.1_step20000.pt"
 
 
 def test_a_third_of_the_neurons_goes_and_the_accuracy_stays() -> None:
