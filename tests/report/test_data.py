@@ -148,3 +148,9 @@ def test_a_compression_that_cannot_be_is_a_note(run: RunDirectory, monkeypatch: 
     assert note.startswith("Compression was not computed: ")
     assert "another process is training" in note
     assert found["compression"] == compression_table().to_dict("records")
+
+
+def test_facts_name_every_noise(make_run: MakeRun) -> None:
+    noisy = of(make_run("loss=mse", "data.target_noise=0.5", "data.label_noise=0.25"))["facts"]
+    assert {"label noise 0.25", "target noise 0.5"} < set(noisy)
+    assert not [fact for fact in of(make_run())["facts"] if fact.endswith("noise 0")]

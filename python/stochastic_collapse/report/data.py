@@ -85,6 +85,7 @@ def _facts(config: TrainConfig) -> list[str]:
         f"weight decay {o.weight_decay:g}",
         *_noise(config),
         *([f"label noise {data.label_noise:g}"] if data.label_noise else []),
+        *([f"target noise {data.target_noise:g}"] if data.target_noise else []),
         f"seed {config.seed}, replicate {config.replicate}",
     ]
 

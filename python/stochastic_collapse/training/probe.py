@@ -22,7 +22,7 @@ _DIRECTIONS = 50
 
 
 def check_probe(run: RunDirectory) -> tuple[SGDSettings, int]:
-    """Its optimizer and batch size, if theory covers how `run` was trained; else raises what `probe_run` would, in no time."""
+    """Optimizer and batch size of `run`, if theory covers its training; else raises what `probe_run` would, at once."""
     config = run.config()
     if not isinstance(config.optimizer, SGDSettings):
         raise InputError(f"{run}: attractivity is a theory of SGD, and this run's optimizer is {config.optimizer.name}")
