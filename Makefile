@@ -33,7 +33,7 @@ demo: julia
 	$(SC) figures collapse $(RUNS)/demo-*
 	$(SC) report $(RUNS)/demo-*
 
-# All figures of the paper in small, minutes on 2 cores, and a page about them: figures/out/index.html. What is finished
+# All figures of the paper and our own in small, minutes on 2 cores, and a page about them: figures/out/index.html. What is finished
 # is not made again. SIZE=paper needs GPUs.
 figures: julia
 	$(WITH_JULIA) $(VENV)/bin/python figures/regenerate.py --size $(or $(SIZE),quick)

@@ -1,7 +1,8 @@
 """The figures by name. Each is a module with `load(...) -> results` and `draw(results) -> Figure`, which is pure.
 
-Those of the paper have more: `NEEDS`, what they are drawn from in each size (`needs.py`); `message(results)`, what they
-say, as inequalities on the data (`messages.py`); and TITLE, CAPTION and, by size, DIFFERENCES from the published ones.
+Those of shipped settings have more: `NEEDS`, what they are drawn from in each size (`needs.py`); `message(results)`,
+what they say, as inequalities on the data (`messages.py`); and TITLE, CAPTION and, by size, DIFFERENCES from the
+published ones.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from . import (
 )
 from .needs import Report
 
-PAPER: dict[str, Any] = {
+SHIPPED: dict[str, Any] = {
+    "students": students,
+    "students-theory": students_theory,
     "fig1": fig1,
     "fig2": fig2,
     "fig3": fig3,
@@ -41,10 +44,7 @@ PAPER: dict[str, Any] = {
     "fig6": fig6,
     "two-neurons": two_neurons,
 }
-"""Figures of the paper, from the runs of shipped settings, the best that are finished, or from runs that are named."""
-
-SHIPPED: dict[str, Any] = {"students": students, "students-theory": students_theory, **PAPER}
-"""With those of our own experiments."""
+"""The paper's and our own: from the best finished runs of shipped settings, or from runs that are named."""
 
 ALL = {"collapse": collapse, "control": control, **SHIPPED}
 """With those drawn from the training runs that the user names, finished or not."""

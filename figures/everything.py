@@ -19,7 +19,7 @@ from stochastic_collapse.errors import InputError, Interrupted, StochasticCollap
 from stochastic_collapse.runs import runs_root
 from stochastic_collapse.toys.engines import ENGINES
 
-from . import PAPER, sources, style
+from . import SHIPPED, sources, style
 from .index import duration, write_index
 from .needs import SIZES, Means, Need, Report
 from .records import Record, Source, read_records, write_record
@@ -69,7 +69,7 @@ def regenerate(
     executor: str = "local",
     report: Report = lambda line: None,
 ) -> Regenerated:
-    """Make and draw the paper's figures, or `only` some, in one of SIZES; returns how each came out.
+    """Make and draw the figures of shipped settings, or `only` some, in one of SIZES; returns how each came out.
 
     `runs` is a runs root in place of $SC_RUNS: runs that are finished there are used, others are made there. `out` is
     where pictures, records and ``index.html`` go, default ``figures`` in the runs root. `engine` is for the toy runs,
@@ -81,7 +81,7 @@ def regenerate(
     _check("engine", engine, ("auto", *ENGINES))
     _check("executor", executor, EXECUTORS)
     for name in only:
-        _check("figure", name, tuple(PAPER))
+        _check("figure", name, tuple(SHIPPED))
     for folder, purpose in ((runs, "of runs"), (out, "to draw into")):
         if folder is not None and folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: no folder {purpose}")
@@ -90,10 +90,10 @@ def regenerate(
         out.mkdir(parents=True, exist_ok=True)  # where that fails, before hours of computing
         page = out / "index.html"
         records = []
-        for name in (name for name in PAPER if not only or name in only):
+        for name in (name for name in SHIPPED if not only or name in only):
             record = _figure(name, size, out, Means(engine, executor, report))
             write_record(out, record)
-            write_index(page, read_records(out, PAPER))
+            write_index(page, read_records(out, SHIPPED))
             for problem in record.problems:
                 report(f"figure {name}: {problem}")
             records.append(record)
@@ -124,7 +124,7 @@ def _root(runs: Path | None) -> Iterator[None]:
 
 def _figure(name: str, size: str, out: Path, means: Means) -> Record:
     """Make what is missing, draw what can be drawn, and say how that went."""
-    module = PAPER[name]
+    module = SHIPPED[name]
     needs: tuple[Need, ...] = module.NEEDS[size]
     record = Record(name, module.TITLE, size, module.CAPTION, module.DIFFERENCES[size])
     try:

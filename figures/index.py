@@ -112,7 +112,7 @@ def page(records: Sequence[Record]) -> str:
 <style>{_STYLE}</style>
 <header>
 <h1>Stochastic collapse: the figures</h1>
-<p>The figures of <a href="https://arxiv.org/abs/2306.04251">arXiv 2306.04251</a>, made anew in the
+<p>The figures of <a href="https://arxiv.org/abs/2306.04251">arXiv 2306.04251</a>, made anew, and supplements, in the
 {" and the ".join(sizes)} size: {took} of computing. Each stands with what
 it says, as inequalities on its data; {claims}.</p>
 </header>

@@ -43,6 +43,8 @@ class Control:
     steps: int
     neurons: Array
     """Independent ones at the end, (N,)."""
+    by_labels: float = float("nan")
+    """Mean that label noise of the same σ leaves at the same step; NaN: not known."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ class Results:
 def load(runs: Sequence[ToyRun]) -> Results:
     """`InputError` where none is of students with label noise alone."""
     noisy = [run for run in runs if run.spec["problem"] == "students" and _control(run) is None]
-    flat = [run for run in noisy if run.data["x"].shape[2] == 2]
-    main = next((run for run in noisy if run not in flat[:1]), noisy[0] if noisy else None)
+    plane = next((run for run in noisy if run.data["x"].shape[2] == 2), None)
+    main = next((run for run in noisy if run is not plane), plane)
     if main is None:
         found = ", ".join(str(run.directory) for run in runs) or "none"
         raise InputError(f"figure students is drawn from runs of students with label noise, found {found}")
@@ -101,8 +103,8 @@ def load(runs: Sequence[ToyRun]) -> Results:
         teacher_width=main.data["teacher"].shape[1],
         drop=drop,
         error=np.asarray(errors(main)["test"][:, [drop, -1]]),
-        controls=[control for run in runs if (control := _load_control(run))],
-        planes=[_plane(flat[0], k) for k in range(len(flat[0].noise))] if flat else [],
+        controls=[control for run in runs if (control := _load_control(run, main))],
+        planes=[_plane(plane, k) for k in range(len(plane.noise))] if plane is not None else [],
     )
 
 
@@ -115,12 +117,15 @@ def _control(run: ToyRun) -> str | None:
     return None if kind == "label" else f"{kind} noise"
 
 
-def _load_control(run: ToyRun) -> Control | None:
+def _load_control(run: ToyRun, main: ToyRun) -> Control | None:
     name = _control(run) if run.spec["problem"] == "students" else None
     if name is None:
         return None
-    k = len(run.noise) - 1
-    return Control(f"{name}, σ = {run.noise[k]:g}", int(run.time[-1]), independent_neurons(run)[k, -1])
+    k, steps = len(run.noise) - 1, int(run.time[-1])
+    same = np.ix_(main.noise == run.noise[k], main.time == steps)
+    beside = independent_neurons(main)[same]
+    by_labels = float(beside.mean()) if beside.size else float("nan")
+    return Control(f"{name}, σ = {run.noise[k]:g}", steps, independent_neurons(run)[k, -1], by_labels)
 
 
 def _plane(run: ToyRun, level: int) -> Plane:
@@ -169,10 +174,14 @@ def message(results: Results) -> list[Message]:
         )
     for control in results.controls:
         mean = control.neurons.mean()
-        alone = "weight decay" in control.name
-        sentence = "does it too, without noise" if alone else "does not do it"
-        holds = mean <= 2 * results.teacher_width if alone else mean >= 0.9 * results.width
-        said.append(Message(f"{_begun(control.name)} {sentence}.", f"{mean:.1f} neurons", bool(holds)))
+        if "weight decay" in control.name:
+            sentence, measured = "does it too, without noise", f"{mean:.1f} neurons"
+            holds = mean <= 2 * results.teacher_width
+        else:
+            sentence = "leaves more neurons than label noise does"
+            measured = f"{mean:.1f} neurons after {control.steps:,} steps, of label noise {control.by_labels:.1f}"
+            holds = mean >= 0.9 * results.width and not mean <= control.by_labels
+        said.append(Message(f"{_begun(control.name)} {sentence}.", measured, bool(holds)))
     return said
 
 

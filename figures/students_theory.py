@@ -65,18 +65,22 @@ class Results:
 
 
 def load(runs: Sequence[ToyRun]) -> Results:
-    """`InputError` where no run is of students with label noise alone."""
+    """`InputError` where none is of students with label noise alone, or none of those has what is drawn."""
     noisy = [run for run in runs if run.spec["problem"] == "students" and _by_labels(run)]
     rectified = [run for run in noisy if run.spec["parameters"]["activation"] == "relu" and run.data["x"].shape[2] == 1]
     smooth = [run for run in noisy if run.spec["parameters"]["activation"] == "gelu" and len(run.noise) > 2]
-    if not rectified and not smooth:
-        found = ", ".join(str(run.directory) for run in runs) or "none"
-        raise InputError(f"figure students-theory is drawn from runs of students with label noise, found {found}")
-    return Results(
+    results = Results(
         clocks=[clock for run in smooth[:1] for clock in _clocks(run)],
         rates=np.concatenate([_rates(run) for run in smooth[:1]] or [np.empty((0, 2))]),
         slopes=np.concatenate([_slopes(run) for run in rectified[:1]] or [np.empty((0, 2))]),
     )
+    if not results.clocks and not len(results.slopes):
+        found = ", ".join(str(run.directory) for run in runs) or "none"
+        raise InputError(
+            "figure students-theory is drawn from runs of students with label noise, of gelu at three noise levels or "
+            f"more, or of relu with one input, found {found}"
+        )
+    return results
 
 
 def _by_labels(run: ToyRun) -> bool:

@@ -32,6 +32,12 @@ SMALLER: dict[str, list[str]] = {
         *("ensembles.paths.trajectories=2", "ensembles.paths.snapshots=[0,9]"),
         *("ensembles.collapse.trajectories=2", "ensembles.collapse.snapshots=[0,9]"),
     ],
+    "sc simulate-toy students -f configs/toys/students.yaml": [
+        f"ensembles.{name}.{setting}"
+        for name in ("labels", "isotropic", "frozen", "weight-decay", "plane")
+        for setting in ("trajectories=4", "snapshots=[0,2]")
+    ],
+    "sc simulate-toy students -f configs/toys/students_threshold.yaml": ["trajectories=8", "snapshots=[0,2]"],
     "sc teacher-student": ["trajectories=2", "snapshots=[0,10]"],
     "sc two-neurons": ["trajectories=2", "snapshots=[0,10]"],
     "sc analyze runs/digits-mlp-* --attractivity": ["--neurons", "1", "--examples", "8"],
@@ -48,6 +54,7 @@ ELSEWHERE: dict[str, str] = {
     "sc figures control": "tests/figures/test_control.py",
     "sc figures fig": "tests/figures/test_everything.py",
     "sc figures two-neurons": "tests/figures/test_everything.py",
+    "sc figures students": "tests/figures/test_everything.py",
     "sc figures batch-size": "tests/figures/test_everything.py",
 }
 """Commands that need data from the network, or long runs: the file with the tests of the same commands."""

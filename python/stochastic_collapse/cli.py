@@ -736,10 +736,10 @@ def figures(
     """Draw figures as PNG and PDF, from what is finished; what is missing is named with the command that makes it.
 
     collapse RUN... draws the fraction of independent neurons per layer over the steps, one colour per run; control RUN
-    a run beside its twins, of sc control, and how much of its collapse remains without the noise. The others are the
-    paper's, from the runs of the shipped configurations and sweeps, or from those named: fig1, fig2, fig5 and
-    two-neurons (toy problems), fig3 (distances between neurons), fig4 (learning rate and label noise), batch-size (its
-    supplement), fig6 (drop of the learning rate).
+    a run beside its twins, of sc control, and how much of its collapse remains without the noise. The others are
+    drawn from the runs of the shipped configurations and sweeps, or from those named. Of the paper: fig1, fig2, fig5
+    (toy problems), fig3 (distances between neurons), fig4 (learning rate and label noise), batch-size (its supplement),
+    fig6 (drop of the learning rate), two-neurons. Our own: students (label noise alone), students-theory.
 
     With --all, runs of the shipped settings that are missing are made first, minutes of the quick size on 2 cores; what
     is finished is not made again, and an interrupted call continues. index.html shows the figures, what each says, and
@@ -748,7 +748,7 @@ def figures(
     \b
     Examples:
         sc figures collapse runs/digits-mlp-*
-        sc figures fig1 fig2 fig3 fig4 batch-size fig5 fig6 two-neurons
+        sc figures students fig2 fig4
         sc figures fig4 runs/sweeps/mine
         sc figures --all --size quick --only fig4,fig6
     """

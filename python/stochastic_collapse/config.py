@@ -508,7 +508,7 @@ def _parse(text: str, place: Path | str | None) -> dict[str, Any]:
 def _apply(values: dict[str, Any], override: str) -> None:
     """Set one dotted key in nested `values`."""
     key, sign, text = override.partition("=")
-    if not sign or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", key):
+    if not sign or not re.fullmatch(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*", key):
         hint = "; a settings file goes after -f" if override.endswith((".yaml", ".yml")) else ""
         raise InputError(f"override {override!r}: expected key.sub=value, such as optimizer.lr=0.1{hint}")
     try:

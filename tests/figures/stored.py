@@ -1,6 +1,6 @@
 """Results of real quick runs, as small files: what `load` of each figure's module returned (data/README.md).
 
-``python tests/figures/stored.py`` writes them from the finished runs in $SC_RUNS.
+``python tests/figures/stored.py [FIGURE]...`` writes them from the finished runs in $SC_RUNS.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from stochastic_collapse.figures import PAPER, sources
+from stochastic_collapse.figures import SHIPPED, sources
 
 from stochastic_collapse.runs import write_atomically
 
@@ -109,7 +110,7 @@ _THIN: dict[str, Callable[[Any], Any]] = {
 
 def write(figure: str) -> Path:
     """Store the results of the quick runs of `figure`, and return where."""
-    module = PAPER[figure]
+    module = SHIPPED[figure]
     needs = {"quick": module.NEEDS["quick"]}
     results = _THIN.get(figure, lambda results: results)(module.load(sources.find(figure, needs, (), print)))
     arrays: dict[str, Any] = {}
@@ -121,5 +122,5 @@ def write(figure: str) -> Path:
 
 
 if __name__ == "__main__":
-    for name in PAPER:
+    for name in sys.argv[1:] or SHIPPED:
         print(write(name), f"{(FOLDER / name).with_suffix('.npz').stat().st_size:,} bytes")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stochastic_collapse.figures import PAPER, fig2, fig5, needs
+from stochastic_collapse.figures import SHIPPED, fig2, fig5, needs
 from stochastic_collapse.figures.everything import regenerate
 from stochastic_collapse.figures.needs import SIZES, Means, Need, Sweep, Toy, Training
 from stochastic_collapse.figures.records import read_records
@@ -84,6 +84,23 @@ noise: [0, 1]
 trajectories: 3
 snapshots: [0, 10, 20, 30]
 """,
+    "toys/students.yaml": """
+name: students
+problem: {name: students, inputs: 2, points: 8, teacher: 1, widths: [4], activation: gelu, momentum: 0.9}
+lr: 0.05
+trajectories: 2
+ensembles:
+  labels: {noise: [0, 0.1, 0.3], snapshots: [0, 10, 20]}
+  weight-decay: {problem: {weight_decay: 0.01}, noise: 0, snapshots: [0, 20]}
+""",
+    "toys/students_threshold.yaml": """
+name: students-threshold
+problem: {name: students, inputs: 1, points: 8, teacher: 1, widths: [4], activation: relu, momentum: 0}
+lr: 0.02
+noise: [0, 15]
+trajectories: 2
+snapshots: [0, 10, 20]
+""",
     "toys/two_neurons.yaml": """
 name: two-neurons
 problem: {name: two-neurons}
@@ -119,16 +136,17 @@ def test_everything_from_nothing_then_nothing_again(small: Path, capsys: pytest.
     out, err = capsys.readouterr()
     answer = json.loads(out)
     assert answer["page"] == "drawn/index.html"
-    assert [figure["name"] for figure in answer["figures"]] == list(PAPER)
+    assert [figure["name"] for figure in answer["figures"]] == list(SHIPPED)
     for figure in answer["figures"]:
         assert figure["pictures"] == [f"{figure['name']}.png", f"{figure['name']}.pdf"]
         assert all((small / "drawn" / picture).stat().st_size > 1000 for picture in figure["pictures"])
         assert (figure["size"], figure["problems"]) == ("quick", [])
-        assert len(figure["sources"]) == len(PAPER[figure["name"]].NEEDS["quick"])
+        assert len(figure["sources"]) == len(SHIPPED[figure["name"]].NEEDS["quick"])
         assert all(source["seconds"] > 0 for source in figure["sources"])
         assert figure["drawing_seconds"] > 0
         assert figure["messages"]
     assert [source["runs"] for figure in answer["figures"] for source in figure["sources"]] == [
+        *(2, 2, 1),
         2,
         1,
         1,
@@ -139,9 +157,9 @@ def test_everything_from_nothing_then_nothing_again(small: Path, capsys: pytest.
         6,
         1,
     ]
-    assert answer["figures"][3]["sources"][0]["command"] in err
+    assert answer["figures"][5]["sources"][0]["command"] in err
     page = (small / "drawn" / "index.html").read_text()
-    assert [page.index(f'<section id="{name}">') for name in PAPER]
+    assert [page.index(f'<section id="{name}">') for name in SHIPPED]
     assert "sc sweep -f configs/sweeps/learning_rate_drop.yaml --size quick" in page
     assert not (small / "runs").exists()  # $SC_RUNS; --from was in its place
 
@@ -162,7 +180,7 @@ def test_calls_for_some_figures_add_to_one_page(small: Path, capsys: pytest.Capt
         "fig1.png",
         "fig2.png",
     ]
-    assert [record.name for record in read_records(folder, PAPER)] == ["fig1", "fig2", "two-neurons"]
+    assert [record.name for record in read_records(folder, SHIPPED)] == ["fig1", "fig2", "two-neurons"]
     page = (folder / "index.html").read_text()
     assert page.count("<section") == 3
     assert str(folder / "index.html") in out.splitlines()
@@ -234,8 +252,8 @@ def test_the_executor_is_the_sweeps(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--all", "--only", "fig7"], "figure: expected fig1, fig2, "),
-        (["--all", "--only", ""], "figure: expected fig1, fig2, "),
+        (["--all", "--only", "fig7"], "figure: expected students, students-theory, fig1, "),
+        (["--all", "--only", ""], "figure: expected students, students-theory, fig1, "),
         (["--all", "--size", "huge"], "'huge' is not one of 'quick', 'paper'"),
         (["--all", "--engine", "fortran"], "engine: expected auto, juliacall, julia, torch, found 'fortran'"),
         (["--all", "--executor", "slurm"], "'slurm' is not one of 'local', 'ray'"),
@@ -324,7 +342,7 @@ def test_the_script_writes_beside_itself_unless_told(small: Path, environment: d
 
 def test_every_figure_has_both_sizes_and_their_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")  # where the shipped configurations are found
-    for module in PAPER.values():
+    for module in SHIPPED.values():
         assert tuple(module.NEEDS) == SIZES
         assert set(module.DIFFERENCES) == set(SIZES)
         for of_size in module.NEEDS.values():

@@ -12,7 +12,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from stochastic_collapse.figures import PAPER, batch_size, fig1, fig2, fig3, fig4, fig5, fig6, style, two_neurons
+from stochastic_collapse.figures import (
+    SHIPPED,
+    batch_size,
+    fig1,
+    fig2,
+    fig3,
+    fig4,
+    fig5,
+    fig6,
+    students,
+    students_theory,
+    style,
+    two_neurons,
+)
 from stochastic_collapse.figures.messages import Message, half_way
 
 from stochastic_collapse.theory import quartic_well_threshold
@@ -24,21 +37,21 @@ def holds(messages: list[Message]) -> list[bool]:
     return [message.holds for message in messages]
 
 
-@pytest.mark.parametrize("figure", PAPER)
+@pytest.mark.parametrize("figure", SHIPPED)
 def test_every_figure_says_what_the_papers_does(figure: str) -> None:
-    messages = PAPER[figure].message(read(figure))
+    messages = SHIPPED[figure].message(read(figure))
     assert messages
     assert not [message for message in messages if not message.holds]
     assert all(message.sentence.endswith(".") and message.measured for message in messages)
 
 
-@pytest.mark.parametrize("figure", PAPER)
+@pytest.mark.parametrize("figure", SHIPPED)
 def test_drawing_is_pure(figure: str) -> None:
     """The same picture from the same results, which are left as they are, and nothing else is looked at."""
     results = read(figure)
     before = repr(results)
     with style.paper():
-        pictures = [PAPER[figure].draw(results) for _ in range(2)]
+        pictures = [SHIPPED[figure].draw(results) for _ in range(2)]
         assert all(isinstance(picture, Figure) for picture in pictures)
         for picture in pictures:
             picture.set_dpi(60)
@@ -58,6 +71,43 @@ def _pixels(picture: Figure) -> Any:
 
 def test_the_stored_results_are_small() -> None:
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 300_000
+
+
+def test_students_become_nearly_as_narrow_as_their_teacher_by_label_noise_alone() -> None:
+    results = read("students")
+    quiet, *_, loud = results.neurons[:, -1].mean(axis=-1)
+    assert (results.width, results.teacher_width) == (32, 2)
+    assert quiet > 29
+    assert loud < 4
+    before, after = np.median(results.error, axis=-1).T
+    assert after[2] < after[0] / 2 < before[2]  # σ = 0.3: better than without noise, once the rate has dropped
+    assert holds(students.message(results)) == [True] * 6
+    without = np.broadcast_to(results.neurons[:1], results.neurons.shape)  # as if noise did nothing
+    assert holds(students.message(dataclasses.replace(results, neurons=without)))[0] is False
+    assert holds(students.message(dataclasses.replace(results, neurons=results.neurons[::-1])))[:2] == [False] * 2
+    as_before = np.broadcast_to(results.error[:1], results.error.shape)
+    assert holds(students.message(dataclasses.replace(results, error=as_before)))[2] is False
+    for changed in (lambda c: 0 * c.neurons + 16, lambda c: c.neurons[:1] + c.by_labels - c.neurons[:1].mean()):
+        controls = [dataclasses.replace(control, neurons=changed(control)) for control in results.controls[:2]]
+        assert holds(students.message(dataclasses.replace(results, controls=controls)))[3:] == [False] * 2
+    more_left = [dataclasses.replace(control, neurons=control.neurons + 5) for control in results.controls[2:]]
+    assert holds(students.message(dataclasses.replace(results, controls=more_left)))[3:] == [False]
+
+
+def test_students_theory_rates_slopes_and_one_clock() -> None:
+    results = read("students-theory")
+    measured, predicted = results.rates.T
+    assert measured == pytest.approx(predicted, abs=0.08)
+    assert np.corrcoef(measured, predicted)[0, 1] > 0.9
+    ratio, slope = results.slopes.T
+    assert slope[ratio < 0.95] == pytest.approx(1 - ratio[ratio < 0.95], abs=0.08)
+    assert np.abs(slope[ratio > 1.2]).max() < 1e-3
+    assert holds(students_theory.message(results)) == [True] * 3
+    shuffled = np.random.default_rng(0).permuted(results.rates, axis=0)
+    late = [dataclasses.replace(clock, time=clock.time * clock.sigma) for clock in results.clocks]
+    for part, changed in (("rates", shuffled), ("slopes", results.slopes * [2, 1]), ("clocks", late)):
+        wrong = students_theory.message(dataclasses.replace(results, **{part: changed}))
+        assert holds(wrong).count(False) == 1, part
 
 
 def test_fig1_collapse_sets_in_at_the_threshold() -> None:
