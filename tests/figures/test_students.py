@@ -147,7 +147,7 @@ def test_what_cannot_be_drawn_is_one_line(figure: str) -> None:
 def test_theory_needs_noise_levels_or_slopes() -> None:
     flat = run(np.zeros((2, 4, 4, 3, 2)), [0, 1], activation="relu")
     steady = dataclasses.replace(flat, data={**flat.data, "teacher": np.zeros((2, 1, 2))})
-    with pytest.raises(InputError, match="figure students-theory is drawn from runs .*, found students$"):
+    with pytest.raises(InputError, match=r"figure students-theory is drawn from runs .*, found students$"):
         students_theory.load([run(rows_of(COUNTS), [0, 2])])  # two levels make no curve
-    with pytest.raises(InputError, match="figure students-theory is drawn from runs .*, found students$"):
+    with pytest.raises(InputError, match=r"figure students-theory is drawn from runs .*, found students$"):
         students_theory.load([steady])  # a teacher without slopes
