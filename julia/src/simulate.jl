@@ -7,7 +7,7 @@ Simulate what `dir/spec.toml` describes (see below) and leave in `dir`, each put
 
 - `time.npy` (S,): the snapshots' times, of a recursion their steps; `noise.npy` (K,): the noise levels;
 - `state.npy` (K, S, N, D), float64, C order: the states; D = 2 for a single neuron, (w1, w2), D = 1 for the well, θ,
-  and twice the number of modes for the teacher–student, u of all modes and v of all modes;
+  twice the number of modes for the teacher–student, u of all modes and v of all modes, and so on (see the problems);
 - `provenance.toml`: engine, versions, method, threads, cpu, seconds (of all calls it took), steps, and the inputs.
 
 The result depends on the inputs alone, not on the number of threads or on interruptions, and the random numbers are
@@ -41,8 +41,10 @@ one who wrote it.
     zeta = 1.0
     init_std = 0.001                 # for the well: mu and init_std
 
-For the teacher–student, with data `s_star.npy` (modes,) and `rate.npy` (steps,) (see `TeacherStudent`), `lr` with a
-number for each noise level takes the place of `dt`, and the parameters are `points` and `init`, two numbers.
+For a recursion of SGD, `lr` with a number for each noise level takes the place of `dt`, and `rate.npy` (steps,) is what
+it is multiplied by at each step. The teacher–student has the data `s_star.npy` (modes,) and the parameters `points` and
+`init`, two numbers (see `TeacherStudent`); the others are `teacher-student-general`, `two-neurons` and `students`, whose
+parameters and data `spec.jl` lists (see `GeneralTeacherStudent` and `Students`).
 """
 function simulate(dir::AbstractString)
     try
