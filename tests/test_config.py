@@ -55,6 +55,13 @@ def test_bad_override_says_what_is_wrong(tiny_file: Path, override: str, says: s
     assert len(message.splitlines()) == 1
 
 
+def test_isotropic_noise_needs_a_noise_to_be_as_strong_as(tiny_file: Path) -> None:
+    full = ("gradient_noise=isotropic", "batch_size=full")
+    assert "takes the power of a batch's noise, and batch_size: full has none here" in mistake(tiny_file, *full)
+    for noisy in ("data.label_noise=0.1", "data.flip=true", "batch_size=4"):
+        assert load_config(tiny_file, [*full, noisy]).gradient_noise == "isotropic"
+
+
 def test_mistakes_in_a_file_name_their_lines(tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     data = "data:\n  name: digits\n  crop: 4\n"

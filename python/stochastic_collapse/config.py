@@ -330,6 +330,34 @@ class TrainConfig(Settings):
             raise ValueError(f"data.target_noise needs loss: mse, found loss: {self.loss}")
         return self
 
+    @model_validator(mode="after")
+    def _isotropic_noise_has_a_power(self) -> TrainConfig:
+        if (
+            self.gradient_noise == "isotropic"
+            and self.batch_size == "full"
+            and not (self.noisy_labels or self.perturbed)
+        ):
+            raise ValueError(
+                "gradient_noise: isotropic takes the power of a batch's noise, and batch_size: full has none here; "
+                "expected a number, or noise on labels"
+            )
+        return self
+
+    @property
+    def noisy_labels(self) -> bool:
+        """Whether labels or targets have noise."""
+        return self.data.label_noise > 0 or self.data.target_noise > 0
+
+    @property
+    def perturbed(self) -> tuple[str, ...]:
+        """What is drawn anew at every step beside batches and labels, in words."""
+        parts = {
+            "crops": getattr(self.data, "crop_padding", 0) > 0,
+            "flips": getattr(self.data, "flip", False),
+            "dropout": getattr(self.model, "dropout", 0) > 0,
+        }
+        return tuple(name for name, is_random in parts.items() if is_random)
+
     @property
     def stackable(self) -> bool:
         """Whether replicates train as one batched program (`training.stack`): networks small enough to gain by it."""

@@ -79,19 +79,9 @@ def twins(config: TrainConfig, wanted: Collection[str], *, factor: float = FACTO
             notes.append(
                 f"control {name}: the mean over {average} batches has noise, of at most 1/{average} of its power"
             )
-        if control in ("no-noise", "isotropic") and (random := _random_still(config)):
-            notes.append(f"control {name}: {random} stay random in it")
+        if control in ("no-noise", "isotropic") and config.perturbed:
+            notes.append(f"control {name}: {', '.join(config.perturbed)} stay random in it")
     return Twins(changes, notes)
-
-
-def _random_still(config: TrainConfig) -> str:
-    """What is drawn anew at every step, also where the gradient is that of the whole set."""
-    parts = {
-        "crops": getattr(config.data, "crop_padding", 0) > 0,
-        "flips": getattr(config.data, "flip", False),
-        "dropout": getattr(config.model, "dropout", 0) > 0,
-    }
-    return ", ".join(name for name, is_random in parts.items() if is_random)
 
 
 # --- the changes ----------------------------------------------------------------------------------------------------
@@ -121,7 +111,7 @@ def _passes(config: TrainConfig) -> Settings:
 
 def _other_noise(kind: str) -> Change:
     def change(config: TrainConfig, factor: float) -> Settings:
-        still = config.batch_size == "full" and not (config.data.label_noise or config.data.target_noise)
+        still = config.batch_size == "full" and not config.noisy_labels
         if config.gradient_noise == "none" or (config.gradient_noise == "sampled" and still):
             raise InputError("it has no gradient noise")
         if config.gradient_noise == kind:
