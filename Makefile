@@ -29,7 +29,7 @@ julia: setup
 demo: julia
 	$(WITH_JULIA) $(SC) simulate-toy students -f configs/toys/students.yaml
 	$(SC) figures students
-	$(SC) control -f configs/digits/mlp_gelu_noise.yaml name=demo --only no-noise
+	$(SC) control -f configs/digits/mlp_gelu_noise.yaml name=demo max_steps=20000 --only no-noise
 	$(SC) figures collapse $(RUNS)/demo-*
 	$(SC) report $(RUNS)/demo-*
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -93,17 +94,17 @@ def load(runs: Sequence[ToyRun]) -> Results:
     if main is None:
         found = ", ".join(str(run.directory) for run in runs) or "none"
         raise InputError(f"figure students is drawn from runs of students with label noise, found {found}")
-    drop = before_drop(main)
+    drop, counts = before_drop(main), independent_neurons(main)
     return Results(
         sigma=main.noise,
         steps=main.time,
-        neurons=independent_neurons(main),
+        neurons=counts,
         teachers=len(main.data["x"]),
         width=main.spec["parameters"]["widths"][0],
         teacher_width=main.data["teacher"].shape[1],
         drop=drop,
         error=np.asarray(errors(main)["test"][:, [drop, -1]]),
-        controls=[control for run in runs if (control := _load_control(run, main))],
+        controls=[control for run in runs if (control := _load_control(run, main, counts))],
         planes=[_plane(plane, k) for k in range(len(plane.noise))] if plane is not None else [],
     )
 
@@ -117,15 +118,16 @@ def _control(run: ToyRun) -> str | None:
     return None if kind == "label" else f"{kind} noise"
 
 
-def _load_control(run: ToyRun, main: ToyRun) -> Control | None:
+def _load_control(run: ToyRun, main: ToyRun, counts: Array) -> Control | None:
+    """`counts` are the independent neurons of `main`."""
     name = _control(run) if run.spec["problem"] == "students" else None
     if name is None:
         return None
-    k, steps = len(run.noise) - 1, int(run.time[-1])
-    same = np.ix_(main.noise == run.noise[k], main.time == steps)
-    beside = independent_neurons(main)[same]
+    steps, sigma = int(run.time[-1]), run.noise[-1]
+    beside = counts[np.ix_(main.noise == sigma, main.time == steps)]
     by_labels = float(beside.mean()) if beside.size else float("nan")
-    return Control(f"{name}, σ = {run.noise[k]:g}", steps, independent_neurons(run)[k, -1], by_labels)
+    last = dataclasses.replace(run, state=run.state[-1:, -1:], noise=run.noise[-1:], time=run.time[-1:])
+    return Control(f"{name}, σ = {sigma:g}", steps, independent_neurons(last)[0, 0], by_labels)
 
 
 def _plane(run: ToyRun, level: int) -> Plane:
