@@ -7,7 +7,10 @@ import torch
 
 def declare() -> None:
     """Declare the operators that torchvision wants to register more of at import: its own library, which has them,
-    does not load beside a torch for another device. Nothing here calls them."""
+    does not load beside a torch for another device. Nothing here calls them. A torch for CUDA has a torchvision that
+    loads."""
+    if torch.version.cuda is not None and torch.cuda.is_available():
+        return
     for name in ("nms", "qnms"):
         try:
             torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

@@ -361,7 +361,9 @@ def test_cuda_agrees_with_the_cpu(tiny: Tiny, tmp_path: Path, options: tuple[str
     "settings",
     [
         ("model={name: vgg16, width: 0.1}",),
-        ("model={name: vgg16, width: 0.1, batch_norm: true}",),
+        # Normalized over so few numbers it amplifies a rounding 30,000-fold in 12 such steps; in 6 gentle ones, 3 of
+        # them captured, 10-fold.
+        ("model={name: vgg16, width: 0.1, batch_norm: true}", "max_steps=6", "optimizer.lr=0.005"),
         ("model={name: resnet18, width: 0.1}",),
         ("optimizer={name: adamw, lr: 0.01}", "optimizer.gradient_clip=1"),
         ("batch_size=full", "data.label_noise=0.3", "micro_batch=25"),

@@ -24,7 +24,7 @@ TOLERANCE = 1e-5
 
 
 def state(run: RunDirectory, step: int) -> dict[str, torch.Tensor]:
-    content = torch.load(run.checkpoint(step), weights_only=True)
+    content = torch.load(run.checkpoint(step), weights_only=True, map_location="cpu")
     momenta = {
         f"{name} of {k}": value for k, entry in content["optimizer"]["state"].items() for name, value in entry.items()
     }

@@ -7,7 +7,7 @@ labels are made noisy where the network trains.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -66,9 +66,16 @@ class Draws(NamedTuple):
     target_noise: Tensor | None
     """(n, classes)."""
 
-    def part(self, which: slice) -> Draws:
-        """Those of some of the examples."""
-        return Draws(*(draws[which] if draws is not None else None for draws in self))
+    def each(self, function: Callable[[Tensor], Tensor]) -> Draws:
+        """The results of `function` on what was asked for."""
+        return Draws(*(function(draws) if draws is not None else None for draws in self))
+
+
+class Epoch(NamedTuple):
+    """The order of the n examples in an epoch, (n,) int64, and their draws in that order; on the CPU."""
+
+    order: Tensor
+    draws: Draws
 
 
 class Examples:
@@ -124,21 +131,21 @@ class Examples:
         return len(self._labels)
 
     def draw(self, generator: torch.Generator, *, noise: bool = True) -> Draws:
-        """The random part of one access to as many examples as there are; without `noise` only crops and flips."""
+        """The random part of one access to each example, on the CPU; without `noise` only crops and flips."""
         n = len(self)
         corners = flipped = label_shift = target_noise = None
         if self._crop_padding:
-            corners = self.to_device(torch.randint(2 * self._crop_padding + 1, (2, n), generator=generator)).T
+            corners = torch.randint(2 * self._crop_padding + 1, (2, n), generator=generator).T
         if self._flip:
-            flipped = self.to_device(torch.rand(n, generator=generator) < 0.5)
+            flipped = torch.rand(n, generator=generator) < 0.5
         if noise and self._label_noise:
             # Adding 1 … classes − 1 modulo classes gives each of the other classes with the same probability.
             shift = torch.randint(1, self._num_classes, (n,), generator=generator)
             replaced = torch.rand(n, generator=generator) < self._label_noise
-            label_shift = self.to_device(shift * replaced)
+            label_shift = shift * replaced
         if noise and self._target_noise:
             gaussian = torch.randn(n, self._num_classes, generator=generator)
-            target_noise = self.to_device(self._target_noise * gaussian)
+            target_noise = self._target_noise * gaussian
         return Draws(corners, flipped, label_shift, target_noise)
 
     def to_device(self, draws: Tensor) -> Tensor:
@@ -183,42 +190,95 @@ class BatchLoader:
     """
 
     def __init__(self, examples: Examples, batch_size: int, *, seed: int) -> None:
-        self._examples, self._batch_size = examples, batch_size
         if batch_size > len(examples):
             raise InputError(f"batch_size: {batch_size} is more than the {len(examples)} training examples")
+        self.examples, self.batch_size = examples, batch_size
         self.steps_per_epoch = len(examples) // batch_size
-        batch_bytes = 4 * batch_size * math.prod(examples.image_shape)
-        self._batches_per_chunk = max(1, min(self.steps_per_epoch, _CHUNK_BYTES[examples.device.type] // batch_bytes))
         self._generator = torch.Generator().manual_seed(seed)
-        self._start_epoch()
+        self.start_epoch()
+
+    def start_epoch(self) -> None:
+        """Draw the next epoch."""
+        self._epoch_generator = self._generator.get_state()
+        self.position = 0
+        """Batches of the epoch that are taken."""
+        self.epoch = Epoch(
+            torch.randperm(len(self.examples), generator=self._generator), self.examples.draw(self._generator)
+        )
+        self._batches: _Batches | None = None
 
     def next(self) -> Batch:
         """The next batch, on the device."""
-        if self._position == self.steps_per_epoch:
-            self._start_epoch()
-        if self._position // self._batches_per_chunk != self._chunk_number:
-            self._make_chunk(self._position // self._batches_per_chunk)
-        batch = self._chunk[self._position % self._batches_per_chunk]
-        self._position += 1
-        return batch
+        if self.position == self.steps_per_epoch:
+            self.start_epoch()
+        self._batches = self._batches or _Batches(self.examples, [self.epoch], self.batch_size)
+        batch = self._batches[self.position]
+        self.position += 1
+        return Batch(*(None if part is None else part[0] for part in batch))  # type: ignore[arg-type]
 
     def state_dict(self) -> dict[str, Any]:
         """Position in the stream, to continue it exactly: the generator at the epoch's start, and the batches taken."""
-        return {"epoch_generator": self._epoch_generator, "position": self._position}
+        return {"epoch_generator": self._epoch_generator, "position": self.position}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue the stream at a position that `state_dict` gave."""
         self._generator.set_state(state["epoch_generator"])
-        self._start_epoch()
-        self._position = state["position"]
+        self.start_epoch()
+        self.position = state["position"]
 
-    def _start_epoch(self) -> None:
-        self._epoch_generator = self._generator.get_state()
-        self._position = 0
+
+class StackedBatches:
+    """The batches of R loaders of the same examples that are at the same position, stacked: images (R, B, C, H, W).
+
+    A loader stays what it is alone, and can go on alone from any step; the work on images is done for all at once.
+    """
+
+    def __init__(self, loaders: Sequence[BatchLoader]) -> None:
+        self._loaders = loaders
+        self._batches = self._make()
+
+    def next(self) -> Batch:
+        """The next batch of each, on the device."""
+        first = self._loaders[0]
+        if first.position == first.steps_per_epoch:
+            for loader in self._loaders:
+                loader.start_epoch()
+            self._batches = self._make()
+        batch = self._batches[first.position]
+        for loader in self._loaders:
+            loader.position += 1
+        return batch
+
+    def _make(self) -> _Batches:
+        first = self._loaders[0]
+        return _Batches(first.examples, [loader.epoch for loader in self._loaders], first.batch_size)
+
+
+class _Batches:
+    """The batches of R epochs of the same examples, stacked, several at a time where they are small."""
+
+    def __init__(self, examples: Examples, epochs: Sequence[Epoch], batch_size: int) -> None:
+        self._examples, self._batch_size, self._streams = examples, batch_size, len(epochs)
+        self._count = len(examples) // batch_size
+        batch_bytes = 4 * self._streams * batch_size * math.prod(examples.image_shape)
+        self._per_chunk = max(1, min(self._count, _CHUNK_BYTES[examples.device.type] // batch_bytes))
         self._chunk_number = -1
         self._chunk: list[Batch] = []
-        self._order = self._examples.to_device(torch.randperm(len(self._examples), generator=self._generator))
-        self._draws = self._examples.draw(self._generator)
+
+        def in_order(parts: Sequence[Tensor]) -> Tensor:
+            """(R, n, …) → (n/B, R, B, …), so that a batch lies together."""
+            used = torch.stack(list(parts))[:, : self._count * batch_size]
+            return examples.to_device(used.unflatten(1, (self._count, batch_size)).transpose(0, 1).contiguous())
+
+        self._order = in_order([epoch.order for epoch in epochs])
+        draws = zip(*(epoch.draws for epoch in epochs), strict=True)
+        self._draws = Draws(*(None if parts[0] is None else in_order(parts) for parts in draws))
+
+    def __getitem__(self, position: int) -> Batch:
+        """Batch `position` of each epoch: images (R, B, C, H, W)."""
+        if position // self._per_chunk != self._chunk_number:
+            self._make_chunk(position // self._per_chunk)
+        return self._chunk[position % self._per_chunk]
 
     def _make_chunk(self, number: int) -> None:
         """Make chunk `number` of the epoch, whole also after a resume in its middle.
@@ -226,12 +286,15 @@ class BatchLoader:
         So a batch always has the same place in memory, on which the last bits of a matrix product can depend.
         """
         self._chunk_number = number
-        start = number * self._batches_per_chunk
-        stop = min(start + self._batches_per_chunk, self.steps_per_epoch)
-        drawn = slice(start * self._batch_size, stop * self._batch_size)
-        chosen, draws = self._order[drawn], self._draws.part(drawn)
+        here = slice(number * self._per_chunk, (number + 1) * self._per_chunk)
+        chosen = self._order[here].flatten()
+        draws = self._draws.each(lambda drawn: drawn[here].flatten(0, 2))
         made = Batch(self._examples.images(chosen, draws), self._examples.labels(chosen, draws), draws.target_noise)
-        self._chunk = made.split(self._batch_size)
+        # Batches follow one another in memory, channels last too.
+        self._chunk = [
+            Batch(*(None if part is None else part.unflatten(0, (self._streams, -1)) for part in batch))  # type: ignore[arg-type]
+            for batch in made.split(self._streams * self._batch_size)
+        ]
 
 
 class FullBatches:
@@ -253,7 +316,8 @@ class FullBatches:
 
     def next(self) -> Batch:
         """The training set, on the device."""
-        draws = self._examples.draw(self._generator, noise=self._expected_labels is None)
+        drawn = self._examples.draw(self._generator, noise=self._expected_labels is None)
+        draws = drawn.each(self._examples.to_device)
         images = self._examples.images(self._all, draws) if self._images is None else self._images
         if self._expected_labels is not None:
             return Batch(images, self._expected_labels, None)

@@ -182,10 +182,14 @@ def _go(runs: Sequence[Run], stopped: Callable[[], bool]) -> dict[Path, Stochast
             first, began = step, time.perf_counter()
             task = bar.add_task(config.name, total=config.max_steps, completed=step, report="")
             while step < config.max_steps and alive() and not stopped():
-                take_step(lr(step))
-                step += 1
+                due = runs[0].next_due(step)
+                while step < due and not stopped():
+                    take_step(lr(step))
+                    step += 1
                 for run in runs:
                     run.step = step
+                if step < due:
+                    continue
                 if stack is not None and runs[0].due(config.checkpoint_every):
                     stack.before_saving()
                 each(Run.after_step)

@@ -34,8 +34,8 @@ from .step import TrainingStep, evaluate, make_optimizer
 Report = Callable[[str], None]
 """Called with one line of news for the user."""
 
-# Between two writings of status.json while a run trains, for those who watch it.
-_STATUS_SECONDS = 2.0
+# Between two writings of the tables and of status.json while a run trains, for those who watch it.
+_NEWS_SECONDS = 2.0
 
 
 class Run:
@@ -80,7 +80,8 @@ class Run:
         )
         self.layers = neuron_layers(config.model.name, dict(self.model.named_parameters()))
         self.step, self.seconds_before, self.started = 0, 0.0, time.perf_counter()
-        self._status_due = 0.0  # on the clock of time.perf_counter
+        self.news_seconds = _NEWS_SECONDS
+        self._news_due, self._evaluated = 0.0, False  # on the clock of time.perf_counter; since the tables were written
         self.metrics: list[dict[str, Any]] = []
         self.collapse: list[pd.DataFrame] = []
 
@@ -99,6 +100,12 @@ class Run:
     def due(self, every: int) -> bool:
         """Whether what is done every so many steps, and at the end, is due now."""
         return self.step == self.config.max_steps or (every > 0 and self.step % every == 0)
+
+    def next_due(self, step: int) -> int:
+        """The first step after `step` at which something is due."""
+        config = self.config
+        periods = (config.log_every, config.eval_every, config.collapse.every, config.checkpoint_every)
+        return min(config.max_steps, *((step // every + 1) * every for every in periods if every > 0))
 
     def news(self) -> str:
         """What the progress bar says."""
@@ -141,10 +148,11 @@ class Run:
         }
         if self.due(self.config.eval_every):
             row["eval_loss"], row["eval_accuracy"] = evaluate(self.model, self.test, self.loss, self.execution.autocast)
+            self._evaluated = True
         self.metrics.append(row)
-        if self.due(self.config.eval_every):
-            self._write_tables()
-        if time.perf_counter() > self._status_due:
+        if time.perf_counter() > self._news_due:
+            if self._evaluated:
+                self._write_tables()
             self.write_status("running")
 
     def _measure(self) -> None:
@@ -188,6 +196,7 @@ class Run:
         self.directory.write_metrics(pd.DataFrame(self.metrics, columns=list(METRICS)))
         if self.collapse:
             self.directory.write_collapse(pd.concat(self.collapse, ignore_index=True))
+        self._evaluated = False
 
     def write_status(self, state: Any, **details: Any) -> None:
         versions = {"stochastic_collapse": __version__, "torch": torch.__version__, "python": platform.python_version()}
@@ -196,7 +205,7 @@ class Run:
         self.directory.write_status(
             state, self.step, self.seconds, **details, train_loss=loss, versions=versions, execution=execution
         )
-        self._status_due = time.perf_counter() + _STATUS_SECONDS
+        self._news_due = time.perf_counter() + self.news_seconds
 
     def _check_finite(self) -> None:
         """Stop here, before weights that are not finite reach a checkpoint or a measurement."""

@@ -14,10 +14,14 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ..data.loader import Batch
+from ..data.loader import BatchLoader, StackedBatches
 from ..models.mlp import MLP
 from .run import Run
 from .step import TrainingStep, make_optimizer
+
+
+_NEWS_SECONDS_PER_RUN = 0.1
+"""So that writing the news of many runs, some milliseconds each, takes a small part of the time."""
 
 
 class Stack(nn.Module):
@@ -45,10 +49,12 @@ class StackedStep:
         self._stack = Stack([cast(MLP, run.model) for run in runs])
         self._optimizer = make_optimizer(config.optimizer, self._stack, capturable=execution.cuda_graphs)
         self._gather()
+        self._batches = StackedBatches([cast(BatchLoader, run.loader) for run in runs])
         loss_sum = torch.stack([run.loss_sum for run in runs])
         for run, own in zip(runs, loss_sum, strict=True):
             run.loss_sum = own
             run.execution = replace(execution, compile=False)  # as it is from here on
+            run.news_seconds = max(run.news_seconds, _NEWS_SECONDS_PER_RUN * len(runs))
         self._take_step = TrainingStep(
             self._stack,
             self._optimizer,
@@ -60,9 +66,7 @@ class StackedStep:
         )
 
     def __call__(self, lr: float) -> None:
-        parts = zip(*(cast(Batch, run.loader.next()) for run in self._runs), strict=True)
-        batch = Batch(*(None if part[0] is None else torch.stack(part) for part in parts))  # type: ignore[arg-type]
-        self._take_step(batch, lr)
+        self._take_step(self._batches.next(), lr)
 
     def before_saving(self) -> None:
         """Give each run's optimizer, from which checkpoints are made, its part of the state."""

@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Make an environment for `make gpu` on top of the machine's own PyTorch, with what is missing from a folder of wheels.
+
+    python3 tools/gpu/environment.py ENVIRONMENT [--wheels wheels]
+
+Run it with the Python that has PyTorch. The environment sees that Python's packages; what it lacks, or has in a version
+too old, comes from the wheels, with no network. What is still missing is said, with what that costs. Exit 1 with one
+line where nothing can run: no PyTorch, another Python. Standard library and pip only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+from needs import ROOT, requirements
+
+if sys.version_info >= (3, 10):
+    from pip._vendor.packaging.tags import sys_tags
+    from pip._vendor.packaging.utils import canonicalize_name, parse_wheel_filename
+
+COSTS = {
+    "scikit-learn": "the digits: stages replicates and tests",
+    "scipy": "the comparisons of distributions: stages figure2 and tests",
+    "pytest": "stage tests",
+    "hypothesis": "stage tests",
+    "juliacall": "nothing here",
+}
+"""What is not done without a package; without others nothing is."""
+
+LOOK = """
+import importlib.metadata, json
+def version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+print(json.dumps({name: version(name) for name in %r}))
+"""
+
+
+def make(folder: Path) -> Path:
+    """The environment's Python; it sees this one's packages, also where this one is an environment itself."""
+    try:
+        venv.create(folder, system_site_packages=True, clear=True, with_pip=False, symlinks=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        sys.exit(f"gpu: {folder}: no environment can be made here: {error}")
+    python = folder / "bin" / "python"
+    # `system_site_packages` means those of the Python that environments are made of.
+    [site] = (folder / "lib").glob("python*/site-packages")
+    beneath = dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
+    (site / "beneath.pth").write_text("".join(f"{path}\n" for path in (ROOT / "python", *beneath)))
+    return python
+
+
+def versions(python: Path, names: list[str]) -> dict[str, str | None]:
+    done = subprocess.run([python, "-c", LOOK % names], capture_output=True, text=True, check=True)
+    found: dict[str, str | None] = json.loads(done.stdout)
+    return found
+
+
+def fitting(folder: Path) -> dict[str, tuple[Path, str]]:
+    """Name → (wheel, version) of those that this Python can install; says which it cannot."""
+    tags = set(sys_tags())
+    fit, others = {}, []
+    for path in sorted(folder.glob("*.whl")):
+        name, version, _, its = parse_wheel_filename(path.name)
+        if its & tags:
+            fit[str(name)] = path, str(version)
+        else:
+            others.append(path.name)
+    if others:
+        here = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+        print(
+            f"gpu: {folder}: {len(others)} wheels are not for {here} on this machine, such as {others[0]}; "
+            f"`make gpu-wheels PYTHON={here.split()[1]}` fetches those that are",
+            flush=True,
+        )
+    return fit
+
+
+def main() -> None:
+    if not (3, 10) <= sys.version_info[:2]:
+        sys.exit(f"gpu: Python 3.10 or newer is needed, found {sys.version.split()[0]}; set PYTHON=/path/to/python3")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("environment", type=Path)
+    parser.add_argument("--wheels", type=Path, default=ROOT / "wheels")
+    options = parser.parse_args()
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        sys.exit(
+            f"gpu: {sys.executable} cannot import PyTorch ({' '.join(str(error).split())}); "
+            "name the Python that has it: make gpu PYTHON=/path/to/python3"
+        )
+    python = make(options.environment)
+    wanted = {canonicalize_name(one.name): one for one in requirements()}
+    wheels = fitting(options.wheels)
+    there = versions(python, [*wanted, *wheels])
+
+    def is_missing(name: str) -> bool:
+        version = there.get(name)
+        return version is None or (name in wanted and not wanted[name].specifier.contains(version, prereleases=True))
+
+    carried = [wheel for name, (wheel, _) in wheels.items() if is_missing(name) and name != "torch"]
+    if carried:
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index", "--no-deps"]
+        pip += ["--no-compile", "--no-cache-dir", "--disable-pip-version-check", "--ignore-installed"]
+        done = subprocess.run(pip + list(map(str, carried)), capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(f"gpu: the wheels cannot be installed: {' '.join(done.stderr.split())}")
+        there = versions(python, [*wanted, *wheels])
+    print(f"gpu: {options.environment}: PyTorch {torch.__version__} of {sys.executable}, {len(carried)} wheels installed")
+    for name in filter(is_missing, wanted):
+        found = f"{there[name]} is here, {wanted[name].specifier} needed" if there.get(name) else "missing"
+        print(f"gpu: {name}: {found}, and not in {options.wheels}; costs {COSTS.get(name, 'every stage')}")
+
+
+if __name__ == "__main__":
+    main()
