@@ -7,7 +7,7 @@ RUNS := $(or $(SC_RUNS),runs)
 # The toy simulations' Julia: yours, or the private one that `make julia` puts here.
 WITH_JULIA := SC_JULIA="$(or $(SC_JULIA),$(shell command -v julia),$(CURDIR)/.cache/julia/bin/julia)"
 
-.PHONY: setup julia demo figures docs tour tour-check check test bench clean
+.PHONY: setup julia demo figures docs tour tour-check check test bench gpu gpu-wheels clean
 
 setup: $(VENV)/ready
 
@@ -62,12 +62,25 @@ check: setup
 test: check julia
 	OMP_NUM_THREADS=1 $(WITH_JULIA) $(VENV)/bin/pytest -n auto --maxprocesses 4 --dist worksteal
 
+# Speeds, as data in benchmarks/results/ and as the tables of the documentation that are made from them.
+BENCH := $(VENV)/bin/python benchmarks
 bench: julia
-	$(VENV)/bin/python benchmarks/training.py
-	$(VENV)/bin/python benchmarks/replicates.py
-	$(VENV)/bin/python benchmarks/analysis.py
-	$(VENV)/bin/python benchmarks/monitor.py
-	$(WITH_JULIA) $(VENV)/bin/python benchmarks/toys.py
+	$(BENCH)/training.py --out benchmarks/results
+	$(BENCH)/replicates.py --out benchmarks/results
+	$(BENCH)/analysis.py --out benchmarks/results
+	$(BENCH)/monitor.py --out benchmarks/results
+	$(WITH_JULIA) $(BENCH)/toys.py --out benchmarks/results
+	$(VENV)/bin/python tools/docs/speeds.py
+
+# The proof of all that runs on CUDA, in LIMIT seconds, on a machine with a CUDA PyTorch and no internet; see
+# docs/how-to/gpu.md. PYTHON is the Python that has PyTorch.
+gpu:
+	@PYTHON="$(PYTHON)" OUT="$(OUT)" LIMIT="$(LIMIT)" WHEELS="$(WHEELS)" tools/gpu/accept.sh
+
+# What that machine may lack, for its version of Python, which is not the one that runs here: make gpu-wheels PYTHON=3.12
+gpu-wheels:
+	@$(MAKE) --no-print-directory setup PYTHON=python3
+	@$(VENV)/bin/python tools/gpu/wheels.py "$(PYTHON)" "$(or $(WHEELS),wheels)" --without "$(WITHOUT)"
 
 clean:
 	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,35 +1,33 @@
-"""The collapse measures beside their brute-force definition: all 15 layers of a VGG-16, same weights, same run.
+"""The collapse measures of all 15 layers of a VGG-16 beside their brute-force definition: same weights, same run.
 
-    python benchmarks/analysis.py [--layers conv8,fc14] [--repeats 5] [--json]
+    python benchmarks/analysis.py [--layers conv8,fc14] [--repeats 5] [--out FOLDER]
 
 The brute force is the published notebook's way: a Python loop over the pairs of neurons, and a full SVD. It takes
-minutes for all layers, so by default it runs on the layers named and the table compares those.
+minutes for all layers, so by default it runs on the layers named. With a CUDA device all layers are measured on it too,
+beside the CPU.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
-import time
 from collections.abc import Callable
-from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from machine import describe, print_machine
+from records import Figure, Results, parser
 from stochastic_collapse.collapse import measure_layers
 from stochastic_collapse.config import VGG16Settings
 from stochastic_collapse.models import build_model
 from stochastic_collapse.neurons import neuron_layers, neuron_vectors
+from timing import seconds
 
-T = TypeVar("T")
+CPU = torch.device("cpu")
 
 
 def brute_force(w: npt.NDArray[np.float32]) -> tuple[int, float]:
-    """Independent neurons and effective rank by the definitions of DESIGN §4, pair by pair."""
+    """Independent neurons and effective rank by their definitions (docs/definitions.md), pair by pair."""
     norms = np.linalg.norm(w, axis=1)
     kept = w[norms / norms.max() >= 0.1]
     absorbed: set[int] = set()
@@ -47,55 +45,54 @@ def brute_force(w: npt.NDArray[np.float32]) -> tuple[int, float]:
     return len(representatives) + len(kept) - len(absorbed), float(np.exp(-(p * np.log(p)).sum()))
 
 
-def timed(function: Callable[[], T]) -> tuple[float, T]:
-    start = time.perf_counter()
-    result = function()
-    return time.perf_counter() - start, result
+def times(measure: Callable[[], object], device: torch.device, repeats: int) -> list[float]:
+    """Seconds of each call after a first."""
+    measure()
+    return [seconds(measure, device) for _ in range(repeats)]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", default="conv8,fc14", help="layers for the brute force, or all")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.set_defaults(repeats=5)
+    arguments.add_argument("--layers", default="conv8,fc14", help="layers for the brute force, all or none")
+    options = arguments.parse_args()
+    results = Results(options.out)
 
     torch.manual_seed(0)
     model = build_model(VGG16Settings(name="vgg16"), (3, 32, 32), 10)
-    parameters, layers = dict(model.named_parameters()), neuron_layers("vgg16", dict(model.named_parameters()))
-    measure_layers(parameters, layers)
-    times = sorted(timed(lambda: measure_layers(parameters, layers))[0] for _ in range(options.repeats))
-    all_layers = times[len(times) // 2]
+    parameters = dict(model.named_parameters())
+    layers = neuron_layers("vgg16", parameters)
+    on_cpu = times(lambda: measure_layers(parameters, layers), CPU, options.repeats)
+    what = "collapse of VGG-16, 15 layers"
+    results.add(Figure.of("collapse/vgg16", what, on_cpu, "s"))
+    if torch.cuda.is_available():
+        device = torch.device("cuda")
+        moved = {name: p.detach().to(device) for name, p in parameters.items()}
+        on_cuda = times(lambda: measure_layers(moved, layers), device, options.repeats)
+        results.add(beside("collapse/vgg16/cuda", what, on_cuda, "the CPU", on_cpu))
 
-    wanted = {layer.name for layer in layers} if options.layers == "all" else set(options.layers.split(","))
-    rows: list[dict[str, Any]] = []
+    names = [layer.name for layer in layers]
+    wanted = {"all": names, "none": []}.get(options.layers, options.layers.split(","))
+    if unknown := sorted(set(wanted) - set(names)):
+        arguments.error(f"--layers: unknown {', '.join(unknown)}; there are {', '.join(names)}, all and none")
     for layer in layers:
         if layer.name not in wanted:
             continue
-        ours, table = min(
-            (timed(lambda layer=layer: measure_layers(parameters, [layer])) for _ in range(options.repeats)),  # type: ignore[misc]
-            key=lambda pair: pair[0],
-        )
+        table = measure_layers(parameters, [layer])
+        ours = times(lambda layer=layer: measure_layers(parameters, [layer]), CPU, options.repeats)  # type: ignore[misc]
         w = neuron_vectors(parameters, layer).numpy()
-        brute, (independent, rank) = timed(lambda w=w: brute_force(w))  # type: ignore[misc]
+        found: list[tuple[int, float]] = []
+        brute = [seconds(lambda w=w, found=found: found.append(brute_force(w)), CPU)]  # type: ignore[misc]
+        [(independent, rank)] = found
         assert independent == table["independent"].iloc[0]
         assert abs(rank / table["effective_rank"].iloc[0] - 1) < 1e-3
-        rows.append(
-            {"layer": layer.name, "shape": w.shape, "seconds": ours, "brute_force": brute, "ratio": brute / ours}
-        )
+        what = f"collapse of VGG-16's {layer.name}, {w.shape[0]} × {w.shape[1]}"
+        results.add(beside(f"collapse/{layer.name}", what, ours, "pair by pair", brute))
 
-    if options.json:
-        print(
-            json.dumps({"machine": describe(), "all_15_layers_seconds": all_layers, "n": options.repeats, "rows": rows})
-        )
-        return
-    print_machine()
-    print(f"all 15 layers of VGG-16: {all_layers:.3f} s (median of {options.repeats})")
-    for row in rows:
-        print(
-            f"{row['layer']:>7} {row['shape'][0]:>4} × {row['shape'][1]:<5} {1e3 * row['seconds']:8.1f} ms   "
-            f"brute force {1e3 * row['brute_force']:10.1f} ms   ratio {row['ratio']:6.0f}"
-        )
+
+def beside(name: str, what: str, ours: list[float], alternative: str, its: list[float]) -> Figure:
+    value, other = (float(np.median(taken)) for taken in (ours, its))
+    return Figure.of(name, what, ours, "s", alternative=alternative, alternative_value=other, ratio=other / value)
 
 
 if __name__ == "__main__":

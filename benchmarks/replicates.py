@@ -1,23 +1,24 @@
-"""Replicates of the digits network trained as one batched program, beside the same replicates one after another.
+"""Replicates of the digits network as one batched program, beside lone runs: per step, and whole runs per hour.
 
-    python benchmarks/replicates.py [--replicates 2,4,8] [--steps 1000] [--repeats 3] [--json]
+    python benchmarks/replicates.py [--replicates 1,8,64] [--block 3] [--runs N] [--out FOLDER]
 
-Both take the same batches through the same loop's step; timed in turns after a warm-up. The ratio is of the times that
-a step of all replicates takes.
+Per step both take the same batches through the same loop's step, in turns; the ratio is of the times that a step of all
+replicates takes. With --runs N besides: N complete runs by `sc train --replicates N`, from the command to the tables,
+beside runs in processes of their own, as many at once as there are cores (8 at most).
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import os
 import statistics
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
-import torch
-
-from machine import describe, print_machine
+from records import Figure, Results, parser
 from stochastic_collapse import load_config
 from stochastic_collapse.config import TrainConfig
 from stochastic_collapse.data.datasets import load_dataset
@@ -25,7 +26,9 @@ from stochastic_collapse.runs import RunDirectory
 from stochastic_collapse.training.execution import resolve
 from stochastic_collapse.training.run import Run
 from stochastic_collapse.training.stack import StackedStep
-from training import seconds_per_step
+from timing import in_turns
+
+CONFIG = "configs/digits/mlp_gelu.yaml"
 
 
 def make_runs(config: TrainConfig, count: int) -> list[Run]:
@@ -34,7 +37,7 @@ def make_runs(config: TrainConfig, count: int) -> list[Run]:
     return [Run(replicate, RunDirectory(Path("unused")), dataset, execution, print) for replicate in replicates]
 
 
-def one_after_another(runs: list[Run]) -> Callable[[], None]:
+def each(runs: list[Run]) -> Callable[[], None]:
     def step() -> None:
         for run in runs:
             run.take_step(1e-3)
@@ -42,47 +45,73 @@ def one_after_another(runs: list[Run]) -> Callable[[], None]:
     return step
 
 
-def measure(count: int, steps: int, repeats: int) -> dict[str, Any]:
-    config = load_config("configs/digits/mlp_gelu.yaml")
-    stack = StackedStep(make_runs(config, count))
-    lone = make_runs(config, count)
-    torch.set_num_threads(lone[0].execution.threads or torch.get_num_threads())
-    ways = {"stacked": lambda: stack(1e-3), "lone": one_after_another(lone)}
-    times: dict[str, list[float]] = {way: [] for way in ways}
-    for repeat in range(-1, repeats):  # the first is the warm-up
-        for way, step in ways.items():
-            taken = seconds_per_step(step, steps if repeat >= 0 else max(20, steps // 10), lone[0].execution.device)
-            if repeat >= 0:
-                times[way].append(taken)
-    stacked, alone = (statistics.median(times[way]) for way in ("stacked", "lone"))
-    return {
-        "replicates": count,
-        "steps": steps,
-        "n": repeats,
-        "stacked": stacked,
-        "lone": alone,
-        "ratio": alone / stacked,
-    }
+def steps(count: int, repeats: int, block: float, results: Results) -> None:
+    """A step of all replicates."""
+    config = load_config(CONFIG)
+    lone = make_runs(config, min(count, 8))  # so many captured steps take a while to make
+    ways: dict[str, Callable[[], object]] = {"lone": each(lone)}
+    if count > 1:
+        stack = StackedStep(make_runs(config, count))
+        ways["stacked"] = lambda: stack(1e-3)
+    with lone[0].execution.active():
+        times = in_turns(ways, lone[0].execution.device, repeats=repeats, block=block)
+    alone = [1e3 * t * count / len(lone) for t in times["lone"]]
+    if count == 1:
+        results.add(Figure.of("replicates/1", "a step of a lone digits MLP", alone, "ms"))
+        return
+    together = [1e3 * t for t in times["stacked"]]
+    figure = Figure.of(
+        f"replicates/{count}",
+        f"a step of {count} replicates of the digits MLP as one program",
+        together,
+        "ms",
+        alternative="one after another",
+        alternative_value=statistics.median(alone),
+        ratio=statistics.median(alone) / statistics.median(together),
+    )
+    results.add(figure)
+
+
+def whole_runs(count: int, max_steps: int, results: Results) -> None:
+    """Complete runs per hour."""
+    sc = [sys.executable, "-m", "stochastic_collapse", "train", "-f", CONFIG, f"max_steps={max_steps}"]
+    processes = min(8, os.cpu_count() or 1, count)
+    with TemporaryDirectory() as folder:
+        environment = {**os.environ, "SC_RUNS": folder}
+
+        def hourly(commands: list[list[str]], runs: int) -> float:
+            began = time.perf_counter()
+            started = [subprocess.Popen(c, env=environment, stdout=subprocess.DEVNULL) for c in commands]
+            if any(process.wait() for process in started):
+                raise SystemExit("replicates: a run failed")
+            return 3600 * runs / (time.perf_counter() - began)
+
+        alone = hourly([[*sc, "name=alone", f"replicate={k}"] for k in range(processes)], processes)
+        together = hourly([[*sc, "name=together", "--replicates", str(count)]], count)
+    figure = Figure.of(
+        f"replicates/{count}/runs",
+        f"{count} runs of the digits MLP of {max_steps:,} steps as one program, start and files included",
+        [together],
+        "runs/h",
+        alternative=f"{processes} processes at once",
+        alternative_value=alone,
+        ratio=together / alone,
+    )
+    results.add(figure)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--replicates", default="2,4,8")
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    results = [measure(int(count), options.steps, options.repeats) for count in options.replicates.split(",")]
-    if options.json:
-        print(json.dumps({"machine": describe(), "results": results}))
-        return
-    print_machine()
-    for r in results:
-        print(
-            f"{r['replicates']} replicates: one program {1e3 * r['stacked']:.2f} ms a step of all, "
-            f"one after another {1e3 * r['lone']:.2f} ms, ratio {r['ratio']:.2f} "
-            f"(median of {r['n']} × {r['steps']} steps)"
-        )
+    arguments = parser(__doc__)
+    arguments.add_argument("--replicates", default="1,2,4,8")
+    arguments.add_argument("--block", type=float, default=3.0, help="seconds for which a way has its turn")
+    arguments.add_argument("--runs", type=int, default=0)
+    arguments.add_argument("--max-steps", type=int, default=20_000, help="of each of the complete runs")
+    options = arguments.parse_args()
+    results = Results(options.out)
+    for count in map(int, options.replicates.split(",")):
+        steps(count, options.repeats, options.block, results)
+    if options.runs:
+        whole_runs(options.runs, options.max_steps, results)
 
 
 if __name__ == "__main__":

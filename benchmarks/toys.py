@@ -1,6 +1,6 @@
 """Nanoseconds per step of the toy problems: every engine there is beside a plain loop, in turns, in one run.
 
-    python benchmarks/toys.py [--steps 10000] [--repeats 3] [--julia PATH] [--json]
+    python benchmarks/toys.py [--steps 10000] [--repeats 3] [--julia PATH] [--out FOLDER]
 
 - Figure 2's SDE, per step of a trajectory, 50 noise levels × 1,000 trajectories of configs/toys/fig2.yaml; the direct
   form takes 1/20 of the steps. The plain loop is what a tutorial writes: all trajectories of a noise level in one NumPy
@@ -21,20 +21,17 @@ inputs to the last file, `per core` that times its threads, `whole call` the rat
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 
-from machine import describe, print_machine
+from records import Figure, Results, chosen, parser
 from stochastic_collapse import ToyConfig, load_toys, simulate_toy
 from stochastic_collapse.toys.engines import all_engines
 from stochastic_collapse.toys.problems import data_of, spec_of
@@ -224,40 +221,48 @@ def size_of(config: ToyConfig, width: int = 1) -> str:
     return " × ".join(map(str, numbers))
 
 
+STEPS = {
+    "single-neuron": ("Figure 2's SDE, per step of a trajectory", "ns"),
+    "teacher-student": ("Figure 5's linear students, per step of a mode", "ns"),
+    "two-neurons": ("two neurons, per step of a network", "ns"),
+    "students": ("nonlinear students, per multiply-add of a step", "ns"),
+}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=10_000, help="steps of the engines, but for direct forms")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--problem", help="only this one: single-neuron, teacher-student, two-neurons or students")
-    parser.add_argument("--julia", help="the program of the engine julia")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    wanted = [c for c in cases(options.steps, options.julia) if options.problem in (None, c.problem)]
+    arguments = parser(__doc__)
+    arguments.add_argument("--steps", type=int, default=10_000, help="steps of the engines, but for direct forms")
+    arguments.add_argument("--problem", default=",".join(STEPS))
+    arguments.add_argument("--julia", help="the program of the engine julia")
+    options = arguments.parse_args()
+    problems = chosen(arguments, options.problem, list(STEPS), "--problem")
+    wanted = [case for case in cases(options.steps, options.julia) if case.problem in problems]
     times: list[list[dict[str, float]]] = [[] for _ in wanted]
     for _ in range(options.repeats):
         for case, taken in zip(wanted, times, strict=True):
             taken.append(case.measure())
-    results: list[dict[str, Any]] = [
-        {"problem": case.problem, "name": case.name, "size": case.size, "n": options.repeats}
-        | {key: statistics.median(t[key] for t in taken) for key in ("wall", "per_core", "whole_call")}
-        for case, taken in zip(wanted, times, strict=True)
-    ]
-    plain = {result["problem"]: result["wall"] for result in results}
-    for result in results:
-        result["ratio"] = plain[result["problem"]] / result["wall"]
-    missing = {e.name: a.reason for e in all_engines(options.julia) if not (a := e.availability()).available}
-    if options.json:
-        print(json.dumps({"machine": describe(), "results": results, "not_available": missing}))
-        return
-    print_machine()
-    print(f"ns per step, median of {options.repeats}, ratio of wall to the plain loop's")
-    for r in results:
-        print(
-            f"{r['problem']:>15}, {r['name']:>20}: {r['wall']:10.2f} wall, {r['per_core']:10.2f} per core, "
-            f"{r['whole_call']:10.2f} whole call, ratio {r['ratio']:6.1f}, n = {r['size']} steps"
+    results = Results(options.out)
+    walls = [[one["wall"] for one in taken] for taken in times]
+    plain = {case.problem: (case.name, statistics.median(wall)) for case, wall in zip(wanted, walls, strict=True)}
+    for case, wall in zip(wanted, walls, strict=True):
+        name, its = plain[case.problem]
+        if case.name == name:
+            continue
+        title, unit = STEPS[case.problem]
+        results.add(
+            Figure.of(
+                f"toys/{case.problem}/{case.name.replace(', ', '-')}",
+                f"{title}, {case.name}, {case.size} steps",
+                wall,
+                unit,
+                alternative=f"{name} loop",
+                alternative_value=its,
+                ratio=its / statistics.median(wall),
+            )
         )
-    for name, reason in missing.items():
-        print(f"{name:>15} not measured: {reason}")
+    for engine in all_engines(options.julia):
+        if not (state := engine.availability()).available:
+            print(f"{engine.name} not measured: {state.reason}")
 
 
 if __name__ == "__main__":

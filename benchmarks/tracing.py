@@ -25,7 +25,7 @@ import torch
 import torch_pruning
 from torch import Tensor, fx, nn
 
-from machine import print_machine
+from records import machine, versions
 from stochastic_collapse.neurons import trace
 from stochastic_collapse.neurons.graph import arguments, outputs
 
@@ -104,7 +104,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in ("ResNet", "GPT-2"):  # imports, and what the exporter does once
         trace(*NETWORKS[name]())
-    print_machine()
+    print({**machine(), **versions()})
     print("| network | ours | torch.fx | Torch-Pruning |\n|---|---|---|---|")
     for name, network in NETWORKS.items():
         model, example = network()

@@ -1,59 +1,81 @@
-"""Steps per second of our loop beside a plain PyTorch loop: same network, data, batch size and optimizer, same run.
+"""Steps per second of our loop beside plain PyTorch loops: same network, data, batch size and optimizer, same run.
 
-    python benchmarks/training.py [--case digits-mlp,vgg16,resnet18] [--steps N] [--repeats 3] [--workers 2] [--json]
+    python benchmarks/training.py [--case digits-mlp,vgg16,resnet18] [--repeats 3] [--block 3] [--out FOLDER]
 
 The plain loop is what a tutorial writes: a Dataset whose items are transformed one by one (crop, flip, normalize), a
-DataLoader with workers (none for digits, where they would only cost), eager steps, mixed precision on CUDA. On CUDA
-the bf16 matrix rate of the device is measured too, and the model's share of it. Data are random numbers of the
-datasets' shapes. Both loops are warmed up first, then timed in turns.
+DataLoader with workers (none for digits, where they would only cost), eager steps, mixed precision on CUDA. On CUDA two
+more have their batches ready on the device, so that only steps are compared, one of them with torch.compile. There our
+loop is also taken with each part of its automatic form off, and its operations per second are compared with those of
+a large bfloat16 matrix product. Data are random numbers of the data sets' shapes.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
-import json
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.flop_counter import FlopCounterMode
 
-from machine import describe, print_machine
-from stochastic_collapse.config import SyntheticSettings, TrainConfig
+from records import Figure, Results, chosen, parser
+from stochastic_collapse.config import TrainConfig
 from stochastic_collapse.data.datasets import Dataset, load_dataset
 from stochastic_collapse.data.loader import Batch
 from stochastic_collapse.models import build_model
 from stochastic_collapse.runs import RunDirectory
-from stochastic_collapse.training.execution import Execution, resolve
+from stochastic_collapse.training.execution import resolve
 from stochastic_collapse.training.losses import LOSSES
 from stochastic_collapse.training.run import Run
+from timing import in_turns, repeated, seconds
 
 
 @dataclass(frozen=True)
 class Case:
+    title: str
     model: dict[str, Any]
     data: dict[str, Any]
     batch_size: int
-    steps: int
-    """Timed at a time."""
-    cuda_steps: int
     workers: bool = True
+
+    def config(self, width: float, **changes: Any) -> TrainConfig:
+        model = self.model | ({} if self.model["name"] == "mlp" else {"width": width})
+        return TrainConfig.model_validate(
+            {
+                "name": "benchmark",
+                "model": model,
+                "data": {"name": "synthetic", **self.data},
+                "batch_size": self.batch_size,
+                "max_steps": 1,
+                "optimizer": {"name": "sgd", "lr": 1e-3, "momentum": 0.9, "weight_decay": 5e-4},
+                **changes,
+            }
+        )
 
 
 DIGITS = {"shape": (1, 8, 8), "train_size": 1437}
 CIFAR = {"train_size": 50_000, "crop_padding": 4, "flip": True}
 CASES = {
-    "digits-mlp": Case({"name": "mlp"}, DIGITS, batch_size=32, steps=2000, cuda_steps=2000, workers=False),
-    "vgg16": Case({"name": "vgg16"}, CIFAR, batch_size=128, steps=10, cuda_steps=300),
-    "resnet18": Case({"name": "resnet18"}, CIFAR | {"num_classes": 100}, batch_size=256, steps=4, cuda_steps=100),
+    "digits-mlp": Case("digits MLP", {"name": "mlp"}, DIGITS, batch_size=32, workers=False),
+    "vgg16": Case("VGG-16", {"name": "vgg16"}, CIFAR, batch_size=256),
+    "resnet18": Case("ResNet-18", {"name": "resnet18"}, CIFAR | {"num_classes": 100}, batch_size=128),
 }
+
+PARTS: dict[str, dict[str, Any]] = {
+    "cuda_graphs": {"cuda_graphs": False},
+    "compile": {"compile": False},
+    "channels_last": {"channels_last": False},
+    "precision": {"precision": "float32"},
+}
+"""Of our loop's automatic form on CUDA, and the setting that switches each off."""
 
 
 class PlainDataset(TorchDataset[tuple[Tensor, Tensor]]):
@@ -77,34 +99,35 @@ class PlainDataset(TorchDataset[tuple[Tensor, Tensor]]):
         return (image - self.mean) / self.std, self.dataset.train.labels[index]
 
 
-def plain_loop(
-    case: Case, config: TrainConfig, dataset: Dataset, device: torch.device, workers: int
-) -> Callable[[], None]:
-    """A function that takes one plain step."""
-    model = build_model(config.model, dataset.image_shape, dataset.num_classes).to(device)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
+def loaded(case: Case, dataset: Dataset, device: torch.device, workers: int) -> Iterator[list[Tensor]]:
+    """Batches as a tutorial loads them, without end."""
     items = PlainDataset(dataset, case.data.get("crop_padding", 0), case.data.get("flip", False))
-    on_cuda = device.type == "cuda"
     loader = DataLoader(
         items,
-        len(items) if config.batch_size == "full" else config.batch_size,
+        case.batch_size,
         shuffle=True,
         drop_last=True,
         num_workers=workers if case.workers else 0,
         persistent_workers=case.workers and workers > 0,
-        pin_memory=on_cuda,
+        pin_memory=device.type == "cuda",
     )
+    while True:
+        for batch in loader:
+            yield [part.to(device, non_blocking=True) for part in batch]
 
-    def endless() -> Iterator[tuple[Tensor, Tensor]]:
-        while True:
-            yield from loader
 
-    batches = endless()
+def plain_step(
+    config: TrainConfig, dataset: Dataset, device: torch.device, batches: Iterator[list[Tensor]], *, compiled: bool
+) -> Callable[[], None]:
+    """A function that takes one plain step."""
+    model = build_model(config.model, dataset.image_shape, dataset.num_classes).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
+    network = cast(nn.Module, torch.compile(model)) if compiled else model
 
     def step() -> None:
-        images, labels = (part.to(device, non_blocking=True) for part in next(batches))
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=on_cuda):
-            loss = nn.functional.cross_entropy(model(images), labels)
+        images, labels = next(batches)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+            loss = nn.functional.cross_entropy(network(images), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -112,22 +135,16 @@ def plain_loop(
     return step
 
 
-def our_loop(config: TrainConfig, dataset: Dataset) -> tuple[Callable[[], None], Execution]:
-    """A function that takes one step of ours, and how it runs."""
-    run = Run(config, RunDirectory(Path("unused")), dataset, resolve(config), print)
-    return lambda: run.take_step(1e-3), run.execution
+def our_run(config: TrainConfig, dataset: Dataset) -> Run:
+    """Whose `take_step(lr)` is a step of ours."""
+    return Run(config, RunDirectory(Path("unused")), dataset, resolve(config), print)
 
 
-def seconds_per_step(step: Callable[[], object], steps: int, device: torch.device) -> float:
-    """Mean over `steps`, the device's work included."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(steps):
-        step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - start) / steps
+@contextlib.contextmanager
+def step_of(run: Run) -> Iterator[Callable[[], None]]:
+    """A step of ours as the training loop takes it, with the run's threads and choice of algorithms."""
+    with run.execution.active():
+        yield lambda: run.take_step(1e-3)
 
 
 def step_times(step: Callable[[], None], steps: int) -> list[float]:
@@ -141,21 +158,16 @@ def step_times(step: Callable[[], None], steps: int) -> list[float]:
     return [a.elapsed_time(b) / 1e3 for a, b in itertools.pairwise(events)]
 
 
-def matmul_rate(device: torch.device, size: int = 8192) -> float:
-    """bf16 matrix product of random numbers, in operations per second."""
+def matmul_rates(device: torch.device, size: int = 8192) -> list[float]:
+    """bf16 matrix products of random numbers, in operations per second."""
     a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
-    for _ in range(3):
-        a @ b
-    times = []
-    for _ in range(10):
-        times.append(seconds_per_step(lambda: a @ b, 1, device))
-    return 2 * size**3 / statistics.median(times)
+    repeated(lambda: a @ b, 3)()
+    return [2 * size**3 / (seconds(repeated(lambda: a @ b, 5), device) / 5) for _ in range(5)]
 
 
 def operations_per_step(config: TrainConfig, dataset: Dataset) -> float:
     """Multiplications and additions of the forward and backward pass of one batch."""
-    from torch.utils.flop_counter import FlopCounterMode
-
+    assert config.batch_size != "full"
     model = build_model(config.model, dataset.image_shape, dataset.num_classes)
     batch = Batch(torch.zeros(2, *dataset.image_shape), torch.zeros(2, dtype=torch.int64), None)
     with FlopCounterMode(display=False) as counter:
@@ -163,88 +175,111 @@ def operations_per_step(config: TrainConfig, dataset: Dataset) -> float:
     return counter.get_total_flops() / 2 * config.batch_size
 
 
-def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
+def measure(name: str, options: argparse.Namespace, results: Results) -> None:
     case = CASES[name]
-    data = {"name": "synthetic", **case.data}
-    dataset = load_dataset(SyntheticSettings.model_validate(data))
-    config = TrainConfig.model_validate(
-        {
-            "name": "benchmark",
-            "model": case.model | ({} if case.model["name"] == "mlp" else {"width": options.width}),
-            "data": data,
-            "batch_size": case.batch_size,
-            "max_steps": 1,
-            "optimizer": {"name": "sgd", "lr": 1e-3, "momentum": 0.9, "weight_decay": 5e-4},
-        }
-    )
-    ours, execution = our_loop(config, dataset)
-    on_cuda = execution.device.type == "cuda"
-    steps = options.steps or (case.cuda_steps if on_cuda else case.steps)
-    loops = {
-        "ours": ours,
-        "plain": plain_loop(case, config, dataset, execution.device, options.workers),
-    }
-    threads = torch.get_num_threads()
-    times: dict[str, list[float]] = {which: [] for which in loops}
-    for repeat in range(-1, options.repeats):  # the first is the warm-up
-        for which, step in loops.items():
-            torch.set_num_threads((execution.threads if which == "ours" else None) or threads)
-            taken = seconds_per_step(
-                step, steps if repeat >= 0 else max(30 if on_cuda else 2, steps // 10), execution.device
+    config = case.config(options.width)
+    dataset = load_dataset(config.data)
+    run = our_run(config, dataset)
+    device = run.execution.device
+    width = getattr(config.model, "width", 1.0)
+    title = f"{case.title}, {'' if case.model['name'] == 'mlp' else f'width {width:g}, '}batch {case.batch_size}"
+
+    def beside(label: str, what: str, plain: Callable[[], None]) -> list[float]:
+        """Time ours and a plain loop in turns; seconds per step of ours."""
+        with step_of(run) as ours:
+            times = in_turns({"ours": ours, "plain": plain}, device, repeats=options.repeats, block=options.block)
+        ours_rate, plain_rate = (1 / statistics.median(times[which]) for which in ("ours", "plain"))
+        figure = Figure.of(
+            label,
+            title,
+            [1 / taken for taken in times["ours"]],
+            "steps/s",
+            alternative=what,
+            alternative_value=plain_rate,
+            ratio=ours_rate / plain_rate,
+        )
+        results.add(figure)
+        return times["ours"]
+
+    if device.type == "cuda":
+        batch = next(loaded(case, dataset, device, 0))
+        compiled = plain_step(config, dataset, device, itertools.repeat(batch), compiled=True)
+        taken = beside(
+            f"training/{name}/compiled", "plain loop with torch.compile, batches ready on the device", compiled
+        )
+        shares(name, title, options.matmul, operations_per_step(config, dataset), taken, results)
+        with step_of(run) as ours:
+            each = step_times(ours, 100)
+        slowest = max(each) / statistics.median(each)
+        results.add(Figure.of(f"training/{name}/slowest", f"{title}, slowest of 100 steps", [slowest], "× the median"))
+        for part, off in PARTS.items():
+            without_part(
+                name, title, part, our_run(case.config(options.width, **off), dataset), taken, options, results
             )
-            if repeat >= 0:
-                times[which].append(taken)
-    torch.set_num_threads(threads)
-    best = {which: 1 / statistics.median(values) for which, values in times.items()}
-    result = {
-        "case": name,
-        "batch_size": case.batch_size,
-        "width": getattr(config.model, "width", 1.0),
-        "steps": steps,
-        "n": options.repeats,
-        "ours_steps_per_second": best["ours"],
-        "plain_steps_per_second": best["plain"],
-        "ratio": best["ours"] / best["plain"],
-    }
-    if on_cuda:
-        rate = matmul_rate(execution.device)
-        each = step_times(loops["ours"], steps)
-        result |= {
-            "matmul_tflops": rate / 1e12,
-            "share_of_matmul_rate": operations_per_step(config, dataset) * best["ours"] / rate,
-            "slowest_step_over_median": max(each) / statistics.median(each),
-        }
-    return result
+        eager = plain_step(config, dataset, device, itertools.repeat(batch), compiled=False)
+        beside(f"training/{name}/eager", "plain loop, batches ready on the device", eager)
+    workers = f" of {options.workers} workers" if case.workers else ""
+    plain = plain_step(config, dataset, device, loaded(case, dataset, device, options.workers), compiled=False)
+    beside(f"training/{name}", f"plain loop with a DataLoader{workers}", plain)
+
+
+def shares(name: str, title: str, matmul: list[float], operations: float, taken: list[float], results: Results) -> None:
+    """Our operations per second beside those of a matrix product."""
+    rate = statistics.median(matmul)
+    figure = Figure.of(
+        f"training/{name}/share",
+        title,
+        [operations / t / 1e12 for t in taken],
+        "TFLOP/s",
+        alternative="a bfloat16 matrix product of 8192 × 8192",
+        alternative_value=rate / 1e12,
+        ratio=operations / statistics.median(taken) / rate,
+    )
+    results.add(figure)
+
+
+def without_part(
+    name: str,
+    title: str,
+    part: str,
+    run: Run,
+    automatic: list[float],
+    options: argparse.Namespace,
+    results: Results,
+) -> None:
+    """Our loop with one part of its automatic form off."""
+    with step_of(run) as step:
+        [times] = in_turns({"": step}, run.execution.device, repeats=options.repeats, block=options.block).values()
+    auto = statistics.median(automatic)
+    figure = Figure.of(
+        f"training/{name}/without-{part}",
+        f"{title}, {part} off",
+        [1 / taken for taken in times],
+        "steps/s",
+        alternative="the automatic form",
+        alternative_value=1 / auto,
+        ratio=auto / statistics.median(times),
+    )
+    results.add(figure)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", default=",".join(CASES))
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--width", type=float, help="multiplier of VGG-16 and ResNet-18; default: 1 on CUDA, else 0.25")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    options.width = options.width or (1.0 if torch.cuda.is_available() else 0.25)
-    if unknown := set(options.case.split(",")) - set(CASES):
-        parser.error(f"--case: unknown {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
-    results = [measure(name, options) for name in options.case.split(",")]
-    if options.json:
-        print(json.dumps({"machine": describe(), "results": results}))
-        return
-    print_machine()
-    for r in results:
-        print(
-            f"{r['case']:>10} width {r['width']:g} batch {r['batch_size']:>3}: "
-            f"ours {r['ours_steps_per_second']:.2f} steps/s, plain {r['plain_steps_per_second']:.2f} steps/s, "
-            f"ratio {r['ratio']:.2f} (median of {r['n']} × {r['steps']} steps)"
-        )
-        if "share_of_matmul_rate" in r:
-            print(
-                f"{'':>10} {r['share_of_matmul_rate']:.0%} of the bf16 matrix rate ({r['matmul_tflops']:.0f} TFLOP/s), "
-                f"slowest step {r['slowest_step_over_median']:.2f} × the median"
-            )
+    arguments = parser(__doc__)
+    arguments.add_argument("--case", default=",".join(CASES))
+    arguments.add_argument("--block", type=float, default=3.0, help="seconds for which a loop has its turn")
+    arguments.add_argument("--width", type=float, help="of VGG-16 and ResNet-18; default: 1 on CUDA, else 0.25")
+    arguments.add_argument("--workers", type=int, default=2)
+    options = arguments.parse_args()
+    names = chosen(arguments, options.case, list(CASES))
+    results = Results(options.out)
+    on_cuda = torch.cuda.is_available()
+    options.width = options.width or (1.0 if on_cuda else 0.25)
+    if on_cuda:
+        options.matmul = matmul_rates(torch.device("cuda"))
+        rates = [rate / 1e12 for rate in options.matmul]
+        results.add(Figure.of("matmul", "bfloat16 matrix product of 8192 × 8192", rates, "TFLOP/s"))
+    for name in names:
+        measure(name, options, results)
 
 
 if __name__ == "__main__":

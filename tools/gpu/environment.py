@@ -5,7 +5,7 @@
 
 Run it with the Python that has PyTorch. The environment sees that Python's packages; what it lacks, or has in a version
 too old, comes from the wheels, with no network. What is still missing is said, with what that costs. Exit 1 with one
-line where nothing can run: no PyTorch, another Python. Standard library and pip only.
+line where nothing can run: no PyTorch, no pip. Standard library and pip only.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ import sys
 import sysconfig
 import venv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from needs import ROOT, requirements
 
-if sys.version_info >= (3, 10):
+if TYPE_CHECKING:
+    from packaging.tags import sys_tags
+    from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
+else:
     from pip._vendor.packaging.tags import sys_tags
     from pip._vendor.packaging.utils import canonicalize_name, parse_wheel_filename
 
@@ -58,20 +62,21 @@ def make(folder: Path) -> Path:
     return python
 
 
-def versions(python: Path, names: list[str]) -> dict[str, str | None]:
+def versions(python: Path, names: list[NormalizedName]) -> dict[NormalizedName, str | None]:
     done = subprocess.run([python, "-c", LOOK % names], capture_output=True, text=True, check=True)
-    found: dict[str, str | None] = json.loads(done.stdout)
+    found: dict[NormalizedName, str | None] = json.loads(done.stdout)
     return found
 
 
-def fitting(folder: Path) -> dict[str, tuple[Path, str]]:
-    """Name → (wheel, version) of those that this Python can install; says which it cannot."""
+def fitting(folder: Path) -> dict[NormalizedName, Path]:
+    """Name → wheel of those that this Python can install; says which it cannot."""
     tags = set(sys_tags())
-    fit, others = {}, []
+    fit: dict[NormalizedName, Path] = {}
+    others: list[str] = []
     for path in sorted(folder.glob("*.whl")):
-        name, version, _, its = parse_wheel_filename(path.name)
+        name, _, _, its = parse_wheel_filename(path.name)
         if its & tags:
-            fit[str(name)] = path, str(version)
+            fit[name] = path
         else:
             others.append(path.name)
     if others:
@@ -85,8 +90,6 @@ def fitting(folder: Path) -> dict[str, tuple[Path, str]]:
 
 
 def main() -> None:
-    if not (3, 10) <= sys.version_info[:2]:
-        sys.exit(f"gpu: Python 3.10 or newer is needed, found {sys.version.split()[0]}; set PYTHON=/path/to/python3")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("environment", type=Path)
     parser.add_argument("--wheels", type=Path, default=ROOT / "wheels")
@@ -103,11 +106,11 @@ def main() -> None:
     wheels = fitting(options.wheels)
     there = versions(python, [*wanted, *wheels])
 
-    def is_missing(name: str) -> bool:
+    def is_missing(name: NormalizedName) -> bool:
         version = there.get(name)
         return version is None or (name in wanted and not wanted[name].specifier.contains(version, prereleases=True))
 
-    carried = [wheel for name, (wheel, _) in wheels.items() if is_missing(name) and name != "torch"]
+    carried = [wheel for name, wheel in wheels.items() if is_missing(name) and name != "torch"]
     if carried:
         pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index", "--no-deps"]
         pip += ["--no-compile", "--no-cache-dir", "--disable-pip-version-check", "--ignore-installed"]
@@ -115,7 +118,9 @@ def main() -> None:
         if done.returncode != 0:
             sys.exit(f"gpu: the wheels cannot be installed: {' '.join(done.stderr.split())}")
         there = versions(python, [*wanted, *wheels])
-    print(f"gpu: {options.environment}: PyTorch {torch.__version__} of {sys.executable}, {len(carried)} wheels installed")
+    print(
+        f"gpu: {options.environment}: PyTorch {torch.__version__} of {sys.executable}, {len(carried)} wheels installed"
+    )
     for name in filter(is_missing, wanted):
         found = f"{there[name]} is here, {wanted[name].specifier} needed" if there.get(name) else "missing"
         print(f"gpu: {name}: {found}, and not in {options.wheels}; costs {COSTS.get(name, 'every stage')}")

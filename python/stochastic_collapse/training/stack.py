@@ -19,7 +19,6 @@ from ..models.mlp import MLP
 from .run import Run
 from .step import TrainingStep, make_optimizer
 
-
 _NEWS_SECONDS_PER_RUN = 0.1
 """So that writing the news of many runs, some milliseconds each, takes a small part of the time."""
 

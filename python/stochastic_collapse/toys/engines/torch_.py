@@ -24,7 +24,10 @@ from ..problems import SGD_PROBLEMS
 from .base import Availability, OnProgress, Progress, Report
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .torch_equations import Equations
+    from .triton_kernel import Advance
 
 _BATCH = 1 << 14
 """Numbers that one operation advances: enough to hide its cost, few enough for the cache."""
@@ -173,11 +176,6 @@ class _Run:
             if not all(self.directory.level(k).is_file() for k in group):
                 yield group
 
-    def normals_of(self, level: int, block: int) -> np.random.Generator:
-        """The stream of random numbers of a block of trajectories of a noise level."""
-        seed = np.random.SeedSequence(self.spec["seed"], spawn_key=(level, block))
-        return np.random.Generator(np.random.SFC64(seed))
-
     @property
     def seconds(self) -> float:
         """Spent on this run so far, over all calls."""
@@ -290,7 +288,7 @@ def _simulate_block(
     halt: threading.Event,
 ) -> bool:
     """Simulate `trajectories` into `out`, (levels, S, trajectories, D); False if halted on the way."""
-    streams = [run.normals_of(level, block) for level in levels]
+    streams = [_normals(run.spec["seed"], level, block) for level in levels]
     equations = run.equations
     state = equations.start(streams, trajectories).to(device)
     step = equations.stepper(state, levels, trajectories)
@@ -360,23 +358,9 @@ def _in_a_kernel(run: _Run, device: str = "cuda") -> None:
     """SDEs on a GPU: groups of noise levels one after the other, each snapshot one launch of the kernel."""
     import torch
 
-    from .torch_steps import amplitude
-    from .triton_kernel import Advance
-
-    x, y = (torch.from_numpy(run.data.get(name, np.empty(0))).to(device) for name in ("x", "y"))
     for levels in run.groups(_CUDA_BATCH):
-        starts = [run.normals_of(k, 0).standard_normal((run.dimension, run.trajectories)) for k in levels]
-        start = torch.from_numpy(run.spec["parameters"]["init_std"] * np.concatenate(starts, axis=1))
-        state = start.to(device, torch.float32)
-        advance = Advance(
-            seed=run.spec["seed"],
-            dt=run.spec["dt"],
-            mu=run.spec["parameters"].get("mu", 0.0),
-            x=x,
-            y=y,
-            amplitude=torch.tensor([amplitude(run.spec, run.noise[k], len(x)) for k in levels], device=device),
-            trajectories=run.trajectories,
-        )
+        state = start_of(run.spec, run.dimension, levels).to(device, torch.float32)
+        advance = advance_of(run.spec, run.data, levels, device)
         states = np.empty((len(levels), len(run.snapshots), run.trajectories, run.dimension))
         at = 0
         for s, snapshot in enumerate(run.snapshots):
@@ -391,6 +375,39 @@ def _in_a_kernel(run: _Run, device: str = "cuda") -> None:
             states[:, s] = state.view(run.dimension, len(levels), run.trajectories).permute(1, 2, 0).cpu().numpy()
             run.show()
         run.save(levels, states)
+
+
+def start_of(spec: dict[str, Any], dimension: int, levels: Sequence[int]) -> Tensor:
+    """Where the trajectories of these noise levels start, (D, levels · N) float64 on the CPU."""
+    import torch
+
+    size = (dimension, spec["trajectories"])
+    starts = [_normals(spec["seed"], level, 0).standard_normal(size) for level in levels]
+    return torch.from_numpy(spec["parameters"]["init_std"] * np.concatenate(starts, axis=1))
+
+
+def advance_of(spec: dict[str, Any], data: dict[str, Array], levels: Sequence[int], device: str) -> Advance:
+    """The kernel for an SDE of `spec` at these noise levels."""
+    import torch
+
+    from .torch_steps import amplitude
+    from .triton_kernel import Advance
+
+    x, y = (torch.from_numpy(data.get(name, np.empty(0))).to(device) for name in ("x", "y"))
+    return Advance(
+        seed=spec["seed"],
+        dt=spec["dt"],
+        mu=spec["parameters"].get("mu", 0.0),
+        x=x,
+        y=y,
+        amplitude=torch.tensor([amplitude(spec, spec["noise"][k], len(x)) for k in levels], device=device),
+        trajectories=spec["trajectories"],
+    )
+
+
+def _normals(seed: int, level: int, block: int) -> np.random.Generator:
+    """The stream of random numbers of a block of trajectories of a noise level."""
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(level, block))))
 
 
 def _cpu_name() -> str:
