@@ -99,12 +99,12 @@ def stages(out: Path) -> list[Stage]:
         Stage("figure2", benchmark("figure2"), 60, records("figure2/kernel", "figure2/agreement")),
         Stage(
             "training",
-            benchmark("training", "--case", "vgg16,resnet18", "--block", "0.4", "--workers", "8"),
+            benchmark("training", "--case", "vgg16,resnet18", "--block", "0.3", "--workers", "8"),
             200,
             records(*(f"training/{case}/{what}" for case in ("vgg16", "resnet18") for what in ("share", "compiled"))),
         ),
         Stage("collapse", benchmark("analysis", "--layers", "none"), 40, records("collapse/vgg16/cuda")),
-        Stage("monitor", benchmark("monitor", "--case", "vgg16", "--repeats", "4"), 40, records("monitor/vgg16")),
+        Stage("monitor", benchmark("monitor", "--case", "vgg16", "--repeats", "3"), 40, records("monitor/vgg16")),
         Stage(
             "replicates",
             benchmark(
