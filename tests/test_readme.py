@@ -33,6 +33,9 @@ SMALLER: dict[str, list[str]] = {
         *("ensembles.collapse.trajectories=2", "ensembles.collapse.snapshots=[0,9]"),
     ],
     "sc simulate-toy students -f configs/toys/students.yaml": [
+        "--engine=torch",  # starts no Julia for each ensemble, as the tests of students do
+    ]
+    + [
         f"ensembles.{name}.{setting}"
         for name in ("labels", "isotropic", "frozen", "weight-decay", "plane")
         for setting in ("trajectories=4", "snapshots=[0,2]")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from stochastic_collapse import ToyConfig, ToyRun, load_toy
+from stochastic_collapse.resources import shipped
+from stochastic_collapse.toys import ToyDirectory
 from stochastic_collapse.toys.engines import Availability, all_engines
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -34,6 +38,19 @@ def need(engine: str) -> None:
     state = availability()[engine]
     if not state.available:
         pytest.skip(f"engine {engine} is not available: {state.reason}")
+
+
+def in_one_julia(julia: str, configs: Sequence[ToyConfig], out: Path) -> list[ToyRun]:
+    """What the engine julia makes of each, without the starts of Julia that are most of the time of small ones."""
+    places = [out / f"julia{k}" for k in range(len(configs))]
+    for place, config in zip(places, configs, strict=True):
+        ToyDirectory(place).prepare(config)
+    command = [julia, "--startup-file=no", "--threads=2", f"--project={shipped('julia')}", "-e"]
+    simulate = "using StochasticCollapse; foreach(StochasticCollapse.simulate, ARGS)"
+    environment = {**os.environ, "SC_ENGINE": "julia"}
+    done = subprocess.run([*command, simulate, *map(str, places)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return [load_toy(place) for place in places]
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:

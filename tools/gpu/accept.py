@@ -100,11 +100,11 @@ def stages(out: Path) -> list[Stage]:
         Stage(
             "training",
             benchmark("training", "--case", "vgg16,resnet18", "--block", "0.3", "--workers", "8"),
-            200,
+            220,
             records(*(f"training/{case}/{what}" for case in ("vgg16", "resnet18") for what in ("share", "compiled"))),
         ),
         Stage("collapse", benchmark("analysis", "--layers", "none"), 40, records("collapse/vgg16/cuda")),
-        Stage("monitor", benchmark("monitor", "--case", "vgg16", "--repeats", "3"), 40, records("monitor/vgg16")),
+        Stage("monitor", benchmark("monitor", "--case", "vgg16", "--repeats", "3"), 60, records("monitor/vgg16")),
         Stage(
             "replicates",
             benchmark(

@@ -3,7 +3,7 @@
 It computes the neuron's sums straight from the data, in float32. A table would not pay here: Figure 2 has three
 trajectories for every lane of an H100, each 100,000 steps in a row, so that a second leaves 17,000 cycles for a step;
 the direct one takes some 1,400 instructions, needs no memory beyond the data, and has no end of a table. Steps may
-differ from the CPU's by 2e-6, far below what an ensemble can resolve.
+differ from the CPU's by 2e-6, far below what an ensemble can resolve. A trajectory that falls below 1e-38 is at 0.
 
 Random numbers are Philox 4 × 32 (Salmon et al. 2011) of the counter (trajectory, step, level), with the seed as key:
 nothing to store, and the same whatever is simulated together.
