@@ -150,7 +150,7 @@ def run(stage: Stage, left: float, log: IO[str]) -> Row:
         status = None
     finally:
         stop(process)
-    outcome = {0: "passed", SKIPPED: "skipped", None: f"cut off after {seconds:.0f} s"}.get(status, "failed")
+    outcome = {0: "passed", SKIPPED: "skipped", None: "cut off"}.get(status, "failed")
     output = Path(log.name).read_bytes()[at:].decode(errors="replace")
     return Row(
         stage.name,
@@ -165,6 +165,16 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def write(path: Path, text: str) -> None:
+    """Whole, or not at all."""
+    part = path.with_suffix(".part")
+    try:
+        part.write_text(text)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -191,7 +201,7 @@ def main() -> None:
                     rows.append(Row(stage.name, "failed", 0.0, "no CUDA device"))
                 else:
                     rows.append(run(stage, left, log))
-                (out / "table.txt").write_text(table(rows))
+                write(out / "table.txt", table(rows))
                 print(table(rows[-1:]), end="", flush=True)
     except OSError as error:
         sys.exit(f"gpu: {options.out}: {error.strerror}; what was finished stays. Free some room or set OUT=")

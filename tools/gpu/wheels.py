@@ -12,6 +12,7 @@ reads what each package needs. Exit 1 with one line where that is impossible.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,7 +42,8 @@ def closure(roots: list[Requirement], environment: dict[str, str]) -> Iterator[s
             continue
         seen.add(name)
         yield name
-        waiting += map(Requirement, metadata.requires(name) or [])
+        with contextlib.suppress(metadata.PackageNotFoundError):  # of another Python, for which nothing else is needed
+            waiting += map(Requirement, metadata.requires(name) or [])
 
 
 def pins(environment: dict[str, str]) -> dict[str, str]:
