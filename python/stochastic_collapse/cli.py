@@ -628,11 +628,12 @@ def _simulate(
         _print_json({"runs": [run.to_json() for run in runs]})
     else:
         from .terminal import print_students
+        from .toys import before_drop, summarize
 
         for run in runs:
             click.echo(run.summary())
             if run.spec["problem"] == "students":
-                print_students(run)
+                print_students(summarize(run), drops=before_drop(run) < len(run.time) - 1)
 
 
 _FIG2, _FIG5, _TWO_NEURONS = (f"configs/toys/{name}.yaml" for name in ("fig2_quick", "fig5_quick", "two_neurons"))

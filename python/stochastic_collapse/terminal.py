@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from .compression import Compression
     from .runs import RunDirectory
     from .sweeps import Comparison
-    from .toys import ToyRun
 
 
 def steps_bar() -> Progress:
@@ -127,11 +126,8 @@ def print_attractivity(title: str, attractivity: pd.DataFrame) -> None:
         print_table(f"{title}, step {step}", columns, rows)
 
 
-def print_students(run: ToyRun) -> None:
-    """What became of nonlinear students, before a drop of the rate and at the end: independent neurons, test error."""
-    from .toys import before_drop, summarize
-
-    drops = before_drop(run) < len(run.time) - 1
+def print_students(summary: pd.DataFrame, *, drops: bool) -> None:
+    """The rows of `toys.summarize`, of the end and, where the rate `drops`, of the moment before it."""
     moments = {"_before": "before", "": "at the end"} if drops else {"": "at the end"}
     rows = [
         [
@@ -139,7 +135,7 @@ def print_students(run: ToyRun) -> None:
             *(_with_spreads(*(row[f"neurons{m}{of}"] for of in ("", "_students", "_teachers"))) for m in moments),
             *(f"{row[f'test{m}']:.2g}" for m in moments),
         ]
-        for row in summarize(run).to_dict("records")
+        for row in summary.to_dict("records")
     ]
     columns = ["σ", *(f"neurons\n{m}" for m in moments.values()), *(f"test error\n{m}" for m in moments.values())]
     when = "before the rate drops, and at the end" if drops else "at the end"

@@ -1,49 +1,16 @@
-"""What an executor is: a place where the runs of a sweep are trained."""
+"""The executors by their names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from ..errors import InputError
 from .directory import SweepDirectory
-from .plan import PlannedRun, Sweep
-
-
-class Outcome(NamedTuple):
-    """How a task ended."""
-
-    error: str | None
-    """What failed, or None; a line for each run that did."""
-    trained: int
-    """Runs that it trained, and did not find finished."""
-
-
-class Task(Protocol):
-    """One portion of a sweep's runs being trained."""
-
-    def outcome(self) -> Outcome | None:
-        """How it ended, found out without waiting; None while it has not."""
-
-    def stop(self) -> None:
-        """Have it save its checkpoints and end."""
-
-    def kill(self) -> None:
-        """End it at once."""
-
-
-class Executor(Protocol):
-    """Trains portions of runs, several at a time."""
-
-    @property
-    def capacity(self) -> int | None:
-        """How many tasks to start at a time; None: all, it has a queue of its own."""
-
-    def start(self, runs: tuple[PlannedRun, ...]) -> Task:
-        """Begin to train replicates of one run, or one run."""
-
-    def close(self) -> None:
-        """Free what it holds; its tasks have ended."""
+from .local import LocalExecutor
+from .plan import Sweep
+from .ray_ import RayExecutor
+from .tasks import Executor
 
 
 def make_executor(
@@ -66,9 +33,5 @@ def make_executor(
     if given := [option for option, value in foreign.items() if value is not None]:
         raise InputError(f"executor {name}: --{given[0].replace('_', '-')} is an option of the other executor")
     if name == "local":
-        from .local import LocalExecutor
-
         return LocalExecutor(SweepDirectory(sweep.directory).logs, len(sweep.together()), jobs)
-    from .ray_ import RayExecutor
-
     return RayExecutor(address, cpus_per_run=cpus_per_run or 1, gpus_per_run=gpus_per_run, report=report)

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .executors import Outcome
 from .plan import PlannedRun
+from .tasks import Outcome
 
 
 class LocalExecutor:

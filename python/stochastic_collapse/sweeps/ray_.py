@@ -16,8 +16,8 @@ from typing import Any
 from ..data.files import data_root
 from ..errors import InputError
 from ..runs import runs_root
-from .executors import Outcome
 from .plan import PlannedRun
+from .tasks import Outcome
 from .worker import work
 
 _RETRIES = 10

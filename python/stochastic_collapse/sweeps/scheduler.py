@@ -12,8 +12,8 @@ from ..errors import InputError, Interrupted
 from ..interruption import stop_signals
 from ..terminal import RunNews, sweep_display
 from .directory import SweepDirectory
-from .executors import Executor, Task
 from .plan import PlannedRun, Sweep
+from .tasks import Executor, Task
 
 _POLL_SECONDS = 0.2
 _DISPLAY_SECONDS = 1.0

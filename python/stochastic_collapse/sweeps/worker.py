@@ -18,7 +18,7 @@ from typing import Any
 from ..config import TrainConfig
 from ..errors import InputError, RunLocked, StochasticCollapseError
 from ..runs import RunDirectory
-from .executors import Outcome
+from .tasks import Outcome
 
 
 def work(settings: dict[str, Any], replicates: Sequence[int]) -> Outcome:
