@@ -19,8 +19,8 @@ from stochastic_collapse.cli import run as sc
 from stochastic_collapse.errors import StochasticCollapseError
 from stochastic_collapse.runs import RunDirectory
 from stochastic_collapse.sweeps import PlannedRun, SweepDirectory, load_sweep, news, run_sweep
-from stochastic_collapse.sweeps.executors import Outcome
 from stochastic_collapse.sweeps.local import LocalExecutor
+from stochastic_collapse.sweeps.tasks import Outcome
 
 from .test_plan import DROP
 
