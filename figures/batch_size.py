@@ -1,4 +1,4 @@
-"""The supplement to Figure 4: fewer neurons are independent where batches are smaller (DESIGN §5)."""
+"""The supplement to Figure 4: fewer neurons are independent where batches are smaller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figure 1: the quartic well collapses where its noise is strong (DESIGN §5).
+"""Figure 1: the quartic well collapses where its noise is strong (docs/definitions.md#quartic-well).
 
 Above, trajectories at three noise levels ζ, and at the side of each the stationary density: of theory, and of the
 second half of the trajectories, both signs pooled. Below, the probability of being collapsed against ζ.

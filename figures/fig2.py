@@ -1,4 +1,4 @@
-"""Figure 2: a neuron collapses to the origin where its noise is strong (DESIGN §5).
+"""Figure 2: a neuron collapses to the origin where its noise is strong (docs/definitions.md#single-neuron).
 
 Left, the training loss and where trajectories are at the end, at three noise levels. Right, the probability of being
 near the origin against ηζ²φ'(0)/2, and the line from which on the origin attracts (Theorem 5.1).

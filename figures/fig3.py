@@ -1,4 +1,4 @@
-"""Figure 3: neurons of a trained layer fall into groups of equal incoming and equal outgoing weights (DESIGN §5).
+"""Figure 3: neurons of a trained layer fall into groups of equal incoming and equal outgoing weights.
 
 Normalized distances between the incoming and between the outgoing weights of a layer's neurons. The order of the
 neurons is that of a hierarchical clustering of the incoming ones, so that groups are dark squares; that the same order
@@ -52,7 +52,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """The layers shown; of other networks the first, the middle and the last."""
 
 REDUNDANT = 0.1
-"""Normalized distance below which two neurons are redundant (DESIGN §4)."""
+"""Normalized distance below which two neurons are redundant (docs/definitions.md#measures)."""
 
 _MOST = 2  # runs side by side
 _LARGEST = 2.0  # distance at the end of the colour map: orthogonal vectors

@@ -1,4 +1,4 @@
-"""Figure 4: fewer neurons are independent where learning rate and label noise are larger (DESIGN §5)."""
+"""Figure 4: fewer neurons are independent where learning rate and label noise are larger."""
 
 from __future__ import annotations
 

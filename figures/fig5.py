@@ -1,4 +1,4 @@
-"""Figure 5: label noise makes a linear student forget the small singular values of its data (DESIGN §5).
+"""Figure 5: label noise makes a linear student forget the small singular values of its data.
 
 Above, the excess training loss and the test loss over the steps at each noise level σ. Below, the student's singular
 values ŝ against those of the data, s*, before the learning rate drops and at the end, beside theory: at the end the

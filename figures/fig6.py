@@ -1,6 +1,6 @@
 """Figure 6: the longer SGD runs at a high learning rate, the more it collapses, and the better it is after the drop.
 
-For each network of the sweep (DESIGN §5): training loss and test accuracy of the run at the high learning rate and of
+For each network of the sweep: training loss and test accuracy of the run at the high learning rate and of
 its continuations at the low one, each starting at a drop time; test accuracy just before the drop and at the end of the
 continuation; fraction of independent neurons of each layer at the drop times. Continuations of other lengths, such as a
 control that trains an early drop as long in all as a late one, are drawn beside them.

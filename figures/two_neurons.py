@@ -1,4 +1,4 @@
-"""Label noise makes two neurons copies of one another: their weights, and the distance between them (DESIGN §5)."""
+"""Label noise makes two neurons copies of one another: their weights, and the distance between them."""
 
 from __future__ import annotations
 

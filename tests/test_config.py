@@ -1,4 +1,4 @@
-"""Settings: every mistake is one clear line, and identity means what DESIGN §3 says."""
+"""Settings: every mistake is one clear line, and identity means what docs/architecture.md#identity says."""
 
 from __future__ import annotations
 

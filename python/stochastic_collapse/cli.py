@@ -1,4 +1,4 @@
-"""The `sc` command: parse, call one function, print. No logic (DESIGN §2).
+"""The `sc` command: parse, call one function, print. No logic (docs/architecture.md#exit-statuses).
 
 Torch and Julia are imported inside the commands that need them, so that `sc --help` starts at once.
 """

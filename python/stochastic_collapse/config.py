@@ -1,4 +1,4 @@
-"""Typed settings, YAML files with dotted overrides, and the identity of a run (DESIGN §3).
+"""Typed settings, YAML files with dotted overrides, and the identity of a run (docs/architecture.md#identity).
 
 A settings file is YAML 1.2. An override is ``key.sub=value`` with the value written as in YAML. Every mistake is an
 `InputError` that names the key, where it stands, and what was expected.
@@ -66,7 +66,7 @@ class MLPSettings(Settings):
 
 
 class VGG16Settings(Settings):
-    """VGG-16 for images of 32 × 32 pixels or more, with a 512–512–classes head (DESIGN §5)."""
+    """VGG-16 for images of 32 × 32 pixels or more, with a 512–512–classes head."""
 
     name: Literal["vgg16"]
     activation: Activation = "gelu"
@@ -80,7 +80,7 @@ class VGG16Settings(Settings):
 
 
 class ResNet18Settings(Settings):
-    """ResNet-18 with the CIFAR stem: 3 × 3 convolution with stride 1, no max-pool (DESIGN §5)."""
+    """ResNet-18 with the CIFAR stem: 3 × 3 convolution with stride 1, no max-pool."""
 
     name: Literal["resnet18"]
     activation: Activation = "gelu"
@@ -270,7 +270,7 @@ class OriginSettings(Settings):
 
 
 class TrainConfig(Settings):
-    """All settings of one training run; the names that every configuration file uses (DESIGN §3)."""
+    """All settings of one training run; the names that every configuration file uses."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     """Name of the experiment: letters, digits, '.', '_' and '-'; the first part of the run directory's name."""

@@ -1,4 +1,4 @@
-"""Errors a user can do something about: each is one clear line, and each has its exit status (DESIGN §3)."""
+"""Errors a user can do something about: each is one clear line, and each has its exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run directories: the only code that knows paths and file names in a run (DESIGN §3).
+"""Run directories: the only code that knows paths and file names in a run (docs/reference/run-directory.md#training).
 
     runs/<name>-<hash12>/replicate_<k>/
         config.yaml  metrics.csv  collapse.csv  compression.csv  status.json  checkpoints/step_00020000.pt

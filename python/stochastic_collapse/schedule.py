@@ -1,4 +1,4 @@
-"""Learning-rate schedules as plain functions of the step (DESIGN §5)."""
+"""Learning-rate schedules as plain functions of the step (docs/experiments.md#deep-networks)."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def toy_data(m: int = 8) -> tuple[Array, Array]:
 
 
 def noisy_copies(x: Array, y: Array, zeta: float, times: int = 1) -> tuple[Tensor, Tensor]:
-    """Copies of the data with label noise of exactly zero mean and covariance ζ²m: the noise of DESIGN §5's SDE."""
+    """Copies of the data with label noise of exactly zero mean and covariance ζ²m, as in the single neuron's SDE."""
     m = len(x)
     noise = zeta * m * torch.cat([torch.eye(m), -torch.eye(m)]).double().repeat(times, 1)
     return torch.tensor(x).expand(len(noise), m), torch.tensor(y) + noise

@@ -1,4 +1,4 @@
-"""The measures against a brute-force transcription of their definitions (DESIGN §4)."""
+"""The measures against a brute-force transcription of their definitions (docs/definitions.md#measures)."""
 
 from __future__ import annotations
 

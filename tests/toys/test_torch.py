@@ -37,7 +37,7 @@ def fresh(config: ToyConfig, out: Path) -> ToyRun:
 
 
 def step_by_the_equations(w: Array, data: dict[str, Array], dt: float, eta: float, zeta: float, db: Array) -> Array:
-    """One step of the m-dimensional noise of DESIGN §5, term by term; `w` (2, B), `db` (m, B) with variance dt."""
+    """A step of docs/definitions.md#single-neuron, term by term; `w` (2, B), the noise `db` (m, B) of variance dt."""
     x, y, m = data["x"][:, None], data["y"][:, None], len(data["x"])
     w1, w2 = w
     phi = np.tanh(w1 * x)

@@ -21,15 +21,8 @@ _log = logging.getLogger("mkdocs.hooks.docs")  # in strict mode mkdocs counts it
 
 _MARKER = re.compile(r"^\{\{ (\w+)(?:: (\w+))? \}\}$", re.MULTILINE)
 
-# Docstrings speak of sections of the project's design; on the site these are pages.
-_DESIGN = {
-    1: ("definitions.md", "invariant-sets", "definitions"),
-    2: ("index.md", "", "overview"),
-    3: ("reference/run-directory.md", "", "run directory"),
-    4: ("definitions.md", "measures", "definitions"),
-    5: ("definitions.md", "toy-problems", "experiments"),
-    6: ("how-to/julia.md", "", "Julia"),
-}
+# Docstrings name pages of the documentation by their files; on the site these are links.
+_REFERENCE = re.compile(r"\bdocs/([\w/-]+\.md)(?:#([\w-]+))?")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -59,15 +52,16 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_page_content(html: str, page: Page, files: Files, **_: Any) -> str:
-    """Draw formulas, and link what docstrings call sections of the design."""
+    """Draw formulas, and link the pages that docstrings name."""
 
     def link(match: re.Match[str]) -> str:
-        where, anchor, title = _DESIGN[int(match[1])]
+        where, anchor = match.groups()
         target = files.get_file_from_path(where)
         assert target is not None, where
-        return f'<a href="{target.url_relative_to(page.file)}{"#" if anchor else ""}{anchor}">{title}</a>'
+        title = (anchor or target.name).replace("-", " ")
+        return f'<a href="{target.url_relative_to(page.file)}{f"#{anchor}" if anchor else ""}">{title}</a>'
 
-    return re.sub(r"(?:DESIGN )§(\d)", link, formulas.to_mathml(html))
+    return _REFERENCE.sub(link, formulas.to_mathml(html))
 
 
 def on_post_build(config: MkDocsConfig) -> None:

@@ -1,4 +1,4 @@
-"""How far a network has collapsed (DESIGN §4), and whether theory predicts that it will collapse further."""
+"""How far a network has collapsed, and whether theory predicts that it will collapse further."""
 
 from .analysis import Steps, analyze_run, analyze_weights, chosen_checkpoints
 from .attraction import attractivity

@@ -1,4 +1,4 @@
-"""Effective rank of a layer's matrix of neurons (Roy & Vetterli 2007, DESIGN §4)."""
+"""Effective rank of a layer's matrix of neurons (Roy & Vetterli 2007, docs/definitions.md#measures)."""
 
 from __future__ import annotations
 

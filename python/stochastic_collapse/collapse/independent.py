@@ -1,4 +1,4 @@
-"""The independent neurons of a layer (DESIGN §4)."""
+"""The independent neurons of a layer (docs/definitions.md#measures)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of a network's collapse: one row per layer, with the columns of collapse.csv (DESIGN §4)."""
+"""The table of a network's collapse: one row per layer, with the columns of collapse.csv."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def layer_row(g: Tensor, layer: NeuronLayer, step: int) -> dict[str, Any]:
 
 
 def measure_collapse(model: nn.Module, example_input: ExampleInput) -> pd.DataFrame:
-    """How far each layer of any network has collapsed: a table with the columns of collapse.csv (DESIGN §4), step 0.
+    """How far each layer of any network has collapsed: a table with the columns of collapse.csv, step 0.
 
     `example_input` is what `model` is called with: a tensor, a sequence of arguments or a mapping of named ones. The
     layers are found by tracing; `neurons.trace` says how, and what it could not find. Works on the device of the model.

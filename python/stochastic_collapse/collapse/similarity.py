@@ -1,4 +1,4 @@
-"""Distances between neurons, and the neurons that have vanished (DESIGN §4)."""
+"""Distances between neurons, and the neurons that have vanished (docs/definitions.md#measures)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EPSILON = 1e-8
 def normalized_distance(w: Tensor) -> Tensor:
     """d_ij = 2‖w_i − w_j‖² / (‖w_i‖² + ‖w_j‖² + 1e-8) for the rows of `w` (n, d), as (n, n) float64.
 
-    0 for equal vectors, about 2 for orthogonal ones, 4 for opposite ones (paper §6, DESIGN §4).
+    0 for equal vectors, about 2 for orthogonal ones, 4 for opposite ones (paper §6, docs/definitions.md#measures).
     """
     return distance_from_gram(gram(w))
 

@@ -108,8 +108,8 @@ def compress(
     which leaves the function unchanged where the incoming weights are equal. All layers that `neurons.trace` finds are
     compressed at once; normalizations over merged neurons count each as often as it stands for others. `tolerance` is
     below what fraction of the largest norm a neuron has vanished, and below what normalized distance two are redundant
-    (DESIGN §4: 0.1). With tolerance 0 only neurons go that are exactly zero or exactly equal, and the outputs agree to
-    rounding.
+    (docs/definitions.md#measures: 0.1). With tolerance 0 only neurons go that are exactly zero or exactly equal, and
+    the outputs agree to rounding.
 
     `example_input` is as for `trace`, `evaluate` a function from a network to its accuracy. The result's model is an
     ordinary module of the same class, in the same mode, on the same device, with parameters of its own. That it

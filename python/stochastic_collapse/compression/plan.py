@@ -56,9 +56,9 @@ def plan_layer(tensors: Parameters, layer: NeuronLayer, tolerance: float) -> Lay
     """The plan for one layer of a network with these parameters and buffers.
 
     With a `tolerance` above 0 a neuron goes where its norm is below that fraction of the layer's largest, or where its
-    normalized distance from the one that stands for it is below it (DESIGN §4, whose own value is 0.1). With tolerance
-    0 only neurons go whose vector is exactly zero, or exactly that of another one. At least one neuron of each block
-    stays, and in a layer of several blocks as many in each.
+    normalized distance from the one that stands for it is below it (docs/definitions.md#measures, whose own value is
+    0.1). With tolerance 0 only neurons go whose vector is exactly zero, or exactly that of another one. At least one
+    neuron of each block stays, and in a layer of several blocks as many in each.
     """
     if tolerance > 0:
         g = gram(*neuron_blocks(tensors, layer, layer.parts))

@@ -15,7 +15,7 @@ from ..config import CIFAR10Settings, CIFAR100Settings, DataSettings, DigitsSett
 from ..errors import InputError
 from .files import CIFAR10, CIFAR100, Archive, data_root
 
-# Mean and standard deviation per channel, of pixels scaled to [0, 1] (DESIGN §5).
+# Mean and standard deviation per channel, of pixels scaled to [0, 1] (docs/experiments.md#deep-networks).
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.247, 0.243, 0.261)
 CIFAR100_MEAN, CIFAR100_STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
 

@@ -1,4 +1,4 @@
-"""Batches from a dataset that lies whole, as raw bytes, on the device (DESIGN §2).
+"""Batches from a dataset that lies whole, as raw bytes, on the device (docs/architecture.md#decisions).
 
 Nothing is loaded, decoded or copied from the host per step: a batch is gathered, cropped, flipped, normalized and its
 labels are made noisy where the network trains.

@@ -1,4 +1,4 @@
-"""Initialization shared by the built-in networks (DESIGN §5)."""
+"""Initialization shared by the built-in networks (docs/experiments.md#deep-networks)."""
 
 from __future__ import annotations
 

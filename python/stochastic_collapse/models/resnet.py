@@ -1,4 +1,4 @@
-"""ResNet-18 with the CIFAR stem (DESIGN §5), with torchvision's parameter names, which the published code also has."""
+"""ResNet-18 with the CIFAR stem, with torchvision's parameter names, which the published code also has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VGG-16 for small images (DESIGN §5), with the layer names of the published code: conv1 … conv13, fc14, fc15, fc16."""
+"""VGG-16 for small images, with the layer names of the published code: conv1 … conv13, fc14, fc15, fc16."""
 
 from __future__ import annotations
 

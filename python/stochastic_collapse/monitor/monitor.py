@@ -116,7 +116,7 @@ class CollapseMonitor:
         self._pending = self._worker.submit(self._finish, self._step, self._snapshot())
 
     def table(self) -> pd.DataFrame:
-        """All measurements so far, with the columns of collapse.csv (DESIGN §4); waits for the one under way."""
+        """All measurements so far, with the columns of collapse.csv; waits for the one under way."""
         self._collect()
         return self._record.table()
 

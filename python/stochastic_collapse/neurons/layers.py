@@ -1,7 +1,7 @@
 """Layers of interchangeable neurons: where in a network's parameters each neuron's weights lie.
 
 A layer's n neurons are interchangeable: permuting them, in all parts of all the parameters named here at once, leaves
-the network's function unchanged. This is the symmetry behind both invariant sets of the paper (DESIGN §1).
+the network's function unchanged. This is the symmetry behind both invariant sets of the paper.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class NeuronLayer:
 
 
 def neuron_vectors(parameters: Parameters, layer: NeuronLayer) -> Tensor:
-    """(n, d) matrix whose row i is neuron i's vector: incoming weights, bias if any, outgoing weights (DESIGN §4).
+    """(n, d) matrix whose row i is neuron i's vector: incoming weights, bias if any, outgoing weights.
 
     Raises `InputError`, as do the others here, where the parameters are not those of the layer's network.
     """

@@ -8,7 +8,7 @@ from ..errors import StochasticCollapseError
 from ..runs import RunDirectory
 
 TOLERANCES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5)
-"""Those that the report draws a curve through; 0.1 is that of the definitions (DESIGN §4)."""
+"""Those that the report draws a curve through; 0.1 is that of the definitions (docs/definitions.md#measures)."""
 
 
 def compressions(run: RunDirectory) -> tuple[pd.DataFrame, list[str]]:

@@ -1,4 +1,4 @@
-"""The toy problems of the paper, SDEs and small models trained by SGD, which show why SGD collapses (DESIGN §5)."""
+"""The toy problems of the paper, SDEs and small models trained by SGD, which show why SGD collapses."""
 
 from .directory import ToyDirectory, ToyRun, load_toy
 from .learned import before_drop, errors, independent_neurons, learned_values, losses, neurons, spreads, summarize

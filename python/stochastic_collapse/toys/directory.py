@@ -1,4 +1,4 @@
-"""Toy run directories: the only Python code that knows the names of their files (DESIGN §3).
+"""Toy run directories: the only Python code that knows the names of their files (docs/reference/run-directory.md#toys).
 
     runs/<name>-<hash12>/
         spec.toml  x.npy  y.npy  …                          written here: what to simulate

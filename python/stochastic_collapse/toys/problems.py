@@ -1,4 +1,4 @@
-"""The toy problems by name, the settings of a simulation, and the description that every engine reads (DESIGN §3, §5).
+"""The toy problems by name, the settings of a simulation, and the description that every engine reads.
 
 A problem is an SDE, solved by Euler–Maruyama, or a recursion of SGD, computed as it stands.
 """
@@ -81,7 +81,7 @@ class SDEConfig(ToyConfig):
     problem: Annotated[SDEProblem, Field(discriminator="name")]
     """The equation; its name may be left to the command line."""
     method: Literal["auto", "tabulated", "direct"] = "auto"
-    """How a step is computed (DESIGN §5); auto: tabulated for the single neuron, if its activation is odd or even,
+    """How a step is computed; auto: tabulated for the single neuron, if its activation is odd or even,
     direct for the well."""
     dt: PositiveReal
     """Time step of Euler–Maruyama."""

@@ -1,4 +1,4 @@
-"""The two SDEs: the single neuron of Figure 2 and the quartic well of Figure 1 (DESIGN §5)."""
+"""The two SDEs: the single neuron of Figure 2 and the quartic well of Figure 1 (docs/definitions.md#toy-problems)."""
 
 from __future__ import annotations
 

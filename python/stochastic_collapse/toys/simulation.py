@@ -20,7 +20,7 @@ def simulate_toy(
     out: str | Path | None = None,
     report: Report | None = None,
 ) -> ToyRun:
-    """Simulate one toy problem and return the finished run (DESIGN §3).
+    """Simulate one toy problem and return the finished run (docs/reference/run-directory.md#toys).
 
     `engine` is juliacall, julia, torch, or auto: the first of these that is available; provenance.toml says which and
     why. `julia` is the program for the engine of that name, `out` a directory for this run in place of

@@ -1,4 +1,4 @@
-"""Linear teacher–student: a student that learns a teacher of low rank from noisy targets (Figure 5, DESIGN §5).
+"""Linear teacher–student: a student that learns a teacher of low rank from noisy targets (Figure 5).
 
 The teacher W (n, m) has a few singular values, the data are X (N, n) and Y = X W + noise, and the student is a product
 of two factors. In the diagonal form X has orthonormal columns and the student the singular vectors of XᵀY, so that

@@ -1,4 +1,4 @@
-"""Two neurons trained with label noise, which become copies of one another (the paper's supplement, DESIGN §5)."""
+"""Two neurons trained with label noise, which become copies of one another (the paper's supplement)."""
 
 from __future__ import annotations
 

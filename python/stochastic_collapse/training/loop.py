@@ -64,7 +64,7 @@ class TrainResult:
 
 
 def train(config: TrainConfig, *, out: str | Path | None = None, report: Report | None = None) -> TrainResult:
-    """Train one network and return how it ended; the run directory holds the rest (DESIGN §3).
+    """Train one network and return how it ended; the run directory holds the rest.
 
     A finished run is not trained again, an unfinished one continues at its last checkpoint; on one machine's CPU it
     ends bit for bit as an uninterrupted one. `out` is a directory for this run in place of

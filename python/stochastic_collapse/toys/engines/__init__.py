@@ -1,4 +1,4 @@
-"""The engines that simulate a toy run, in the order in which `auto` tries them (DESIGN §3)."""
+"""The engines that simulate a toy run, in the order in which `auto` tries them (docs/architecture.md#engines)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An engine in a process of its own, and the protocol that both Julia engines speak (DESIGN §3).
+"""An engine in a process of its own, and the protocol that both Julia engines speak (docs/architecture.md#engines).
 
 The child gets the directory, prints one JSON object a line on stdout, logs on stderr, and stops where a file `stop`
 appears in the directory. It runs under guard.py in a process group of its own, so that a terminal's Ctrl-C reaches us

@@ -1,4 +1,4 @@
-"""The engine `juliacall`: Julia inside a Python worker process, so that it cannot harm ours (DESIGN §6)."""
+"""The engine `juliacall`: Julia inside a Python worker process, so that it cannot harm ours."""
 
 from __future__ import annotations
 

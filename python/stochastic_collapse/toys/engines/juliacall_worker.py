@@ -1,4 +1,4 @@
-"""The process of the engine `juliacall`: makes the one call of Julia's half, with one string (DESIGN §6).
+"""The process of the engine `juliacall`: makes the one call of Julia's half, with one string.
 
 Started as ``python -m stochastic_collapse.toys.engines.juliacall_worker DIRECTORY``; speaks the protocol of child.py.
 """

@@ -1,4 +1,4 @@
-"""The recursions of SGD in PyTorch, on any device, for a batch of trajectories at once (DESIGN §5)."""
+"""The recursions of SGD in PyTorch, on any device, for a batch of trajectories at once."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Euler–Maruyama steps of the toy SDEs in PyTorch on the CPU, float64, for a batch of trajectories at once.
 
-The equations are those of DESIGN §5. With t_i = φ(w1 x_i) and s_i = φ'(w1 x_i) x_i, the m Brownian motions enter a step
-of the neuron only as (Σ s dB, Σ t dB): two normals of covariance [Σs² Σts; Σts Σt²] = L Lᵀ. The drift needs Σys, Σyt,
-and Σts = L11 L21, Σt² = L21² + L22². So five sums are all that a step needs to know of the data.
+The equations are those of docs/definitions.md#single-neuron. With t_i = φ(w1 x_i) and s_i = φ'(w1 x_i) x_i, the m
+Brownian motions enter a step of the neuron only as (Σ s dB, Σ t dB): two normals of covariance [Σs² Σts; Σts Σt²] =
+L Lᵀ. The drift needs Σys, Σyt, and Σts = L11 L21, Σt² = L21² + L22². So five sums are all that a step needs to know of
+the data.
 """
 
 from __future__ import annotations
