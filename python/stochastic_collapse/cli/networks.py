@@ -1,0 +1,204 @@
+"""`sc analyze`, `sc compress` and `sc report`: what became of networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .group import cli
+from .options import common, note, print_json
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option("--steps", metavar="N,N,…", help="Measure the checkpoints of these steps (default: the last).")
+@click.option("--every-checkpoint", is_flag=True, help="Measure all checkpoints.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE", help="Measure a file of weights instead of a run."
+)
+@click.option("--model", metavar="NAME", help="With --weights: which built-in network it is (mlp, vgg16, resnet18).")
+@click.option("--attractivity", is_flag=True, help="Predict instead which neurons SGD draws to vanish or to merge.")
+@click.option(
+    "--neurons",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="With --attractivity: neurons, also pairs, per layer (default 8).",
+)
+@click.option(
+    "--examples",
+    metavar="N",
+    type=click.IntRange(min=2),
+    help="With --attractivity: training examples (default 512).",
+)
+@common
+def analyze(
+    runs: tuple[str, ...],
+    steps: str | None,
+    every_checkpoint: bool,
+    weights: Path | None,
+    model: str | None,
+    attractivity: bool,
+    neurons: int | None,
+    examples: int | None,
+    as_json: bool,
+) -> None:
+    """Count the independent neurons of each layer, in runs or in any file of weights.
+
+    RUN is a run directory, or a folder of them. The measurements are added to the run's collapse.csv. With several
+    runs a table compares them. With --attractivity the run's data, learning rate and batch size tell for the neurons
+    nearest to vanishing, and the pairs nearest to each other, whether theory predicts that SGD takes them there; the
+    rows are added to the run's attractivity.csv, checkpoint by checkpoint. Where the learning rate has ended at 0
+    (cosine, linear), name earlier checkpoints with --steps.
+
+    \b
+    Examples:
+        sc analyze runs/digits-mlp-0e0b1270c3fa --every-checkpoint
+        sc analyze runs/digits-mlp-0e0b1270c3fa --attractivity --steps 5000,20000
+        sc analyze --weights state_100000ba.pt --model vgg16
+    """
+    if bool(runs) == bool(weights) or bool(weights) != bool(model):
+        raise click.UsageError("give either RUN directories, or --weights FILE with --model NAME")
+    if weights is not None and attractivity:
+        raise click.UsageError("--attractivity needs a RUN: its data, learning rate and batch size")
+    if not attractivity and (neurons is not None or examples is not None):
+        raise click.UsageError("--neurons and --examples go with --attractivity")
+    from .. import collapse
+    from ..runs import find_runs, labelled
+    from ..terminal import print_attractivity, print_collapse, print_comparison
+
+    if weights is not None and model is not None:
+        table = collapse.analyze_weights(weights, model)
+        if as_json:
+            print_json({"weights": str(weights), "model": model, "collapse": table.to_dict("records")})
+        else:
+            print_collapse(str(weights), table)
+        return
+    if every_checkpoint and steps is not None:
+        raise click.UsageError("give either --steps or --every-checkpoint")
+    which: collapse.Steps = "all" if every_checkpoint else _steps(steps) if steps is not None else "last"
+    if attractivity:
+        from .. import training
+
+        sizes = {key: n for key, n in (("neurons", neurons), ("examples", examples)) if n is not None}
+        found = find_runs(runs)
+        for run in found:  # before minutes of work on the others
+            training.check_probe(run)
+        probed = [(str(run), training.probe_run(run, which, **sizes)) for run in found]
+        if as_json:
+            print_json({"runs": [{"run": run, "attractivity": rows.to_dict("records")} for run, rows in probed]})
+        else:
+            for title, rows in probed:
+                print_attractivity(title, rows)
+        return
+    named = labelled(find_runs(runs))
+    tables = [collapse.analyze_run(run, which) for run, _ in named]
+    if as_json:
+        records = [(str(run), table.to_dict("records")) for (run, _), table in zip(named, tables, strict=True)]
+        print_json({"runs": [{"run": run, "collapse": rows} for run, rows in records]})
+    elif len(named) == 1:
+        print_collapse(str(named[0][0]), tables[0])
+    else:
+        print_comparison([(name, run, table) for (run, name), table in zip(named, tables, strict=True)])
+
+
+def _steps(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(
+            f"expected step numbers such as 10000,20000, found {text!r}", param_hint="--steps"
+        ) from None
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="Fraction of the largest norm, and normalized distance, below which neurons go; 0: only exact collapses.",
+)
+@click.option("--step", type=click.IntRange(min=0), metavar="N", help="The checkpoint (default: the last).")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE", help="Compress a file of weights instead of a run."
+)
+@click.option("--model", metavar="NAME", help="With --weights: which built-in network it is (mlp, vgg16, resnet18).")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="With --weights: where to write.")
+@common
+def compress(
+    runs: tuple[str, ...],
+    tolerance: float,
+    step: int | None,
+    weights: Path | None,
+    model: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Remove a network's vanished neurons and merge its redundant ones.
+
+    RUN is a run directory, or a folder of them. The smaller network is written to compressed/ in the run directory,
+    what it costs and what it still gets right to compression.csv; of a file of weights, beside the file.
+
+    \b
+    Examples:
+        sc compress runs/demo-*
+        sc compress runs/digits-mlp-0e0b1270c3fa --tolerance 0.05 --step 10000
+        sc compress --weights state_100000ba.pt --model vgg16
+    """
+    if bool(runs) == bool(weights) or bool(weights) != bool(model):
+        raise click.UsageError("give either RUN directories, or --weights FILE with --model NAME")
+    if weights is None and out is not None:
+        raise click.UsageError("--out goes with --weights; a run's compressed network lies in its directory")
+    if weights is not None and step is not None:
+        raise click.UsageError("--step goes with a RUN")
+    from .. import training
+    from ..runs import find_runs
+    from ..terminal import print_compression
+
+    done = []
+    if weights is not None and model is not None:
+        result, path = training.compress_weights(weights, model, tolerance, out)
+        done.append((str(weights), path, result))
+    for run in find_runs(runs):
+        result = training.compress_run(run, tolerance, step)
+        at = max(run.checkpoints()) if step is None else step
+        done.append((str(run), run.compressed(at, tolerance), result))
+    if as_json:
+        print_json({"networks": [{"from": name, "file": str(p), **result.to_json()} for name, p, result in done]})
+    else:
+        for name, path, result in done:
+            print_compression(f"{name}, tolerance {tolerance:g}", result)
+            click.echo(str(path))
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The page (default: report.html in the run's directory; of several runs, in $SC_RUNS).",
+)
+@common
+def report(runs: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+    """Write one HTML page about a run, or one that compares several; it needs no server and no network.
+
+    Accuracy and loss, the collapse of each layer step by step, distances between neurons, what compression costs,
+    settings and versions. RUN is a run directory, or a folder of them. Checkpoints that are not in collapse.csv are
+    measured for the page alone: `sc analyze --every-checkpoint` would keep what it measures.
+
+    \b
+    Examples:
+        sc report runs/digits-mlp-0e0b1270c3fa
+        sc report runs/demo-* --out demo.html
+    """
+    from ..report import write_report
+    from ..runs import find_runs
+
+    path = write_report(find_runs(runs), out, note)
+    if as_json:
+        print_json({"report": str(path), "bytes": path.stat().st_size})
+    else:
+        click.echo(str(path))
