@@ -21,7 +21,7 @@ from scipy.stats import ks_2samp
 
 from records import Figure, Results, parser
 from stochastic_collapse import ToyConfig, load_toys, simulate_toy
-from stochastic_collapse.toys.engines.torch_ import advance_of, start_of
+from stochastic_collapse.toys.engines.torch_kernel import advance_of, start_of
 from stochastic_collapse.toys.problems import data_of, spec_of
 
 SMALLEST_P = 1e-4

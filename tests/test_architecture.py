@@ -139,3 +139,8 @@ def test_references_to_the_documentation_resolve(path: Path) -> None:
         target = ROOT / "docs" / page
         assert target.is_file(), f"{path}: no page docs/{page}"
         assert not anchor or anchor in anchors(target), f"{path}: no heading #{anchor} in docs/{page}"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_file_is_about_one_thing(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400

@@ -263,7 +263,7 @@ def test_an_error_in_a_thread_is_raised(neuron: Make, monkeypatch: pytest.Monkey
     def fail(self: Any, *rest: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(torch_._Run, "save", fail)
+    monkeypatch.setattr(torch_.TorchRun, "save", fail)
     with pytest.raises(OSError, match="disk full"):
         simulate_toy(neuron(), "torch")
 
@@ -277,13 +277,13 @@ INTERPRETED = """
 import sys
 from pathlib import Path
 from stochastic_collapse.toys import ToyDirectory
-from stochastic_collapse.toys.engines import torch_, triton_kernel
+from stochastic_collapse.toys.engines import torch_, torch_kernel, triton_kernel
 
 triton_kernel.BLOCK = 4096  # few programs, for the interpreter takes its time for each
 for path in sys.argv[1:]:
     directory = ToyDirectory(Path(path))
-    run = torch_._Run(directory, directory.spec(), lambda progress: None, print, lambda: False)
-    torch_._in_a_kernel(run, device="cpu")
+    run = torch_.TorchRun(directory, directory.spec(), lambda progress: None, print, lambda: False)
+    torch_kernel.in_a_kernel(run, device="cpu")
     run.finish({"engine": "torch"})
 """
 

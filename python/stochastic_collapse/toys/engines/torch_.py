@@ -24,10 +24,7 @@ from ..problems import SGD_PROBLEMS
 from .base import Availability, OnProgress, Progress, Report
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from .torch_equations import Equations
-    from .triton_kernel import Advance
 
 _BATCH = 1 << 14
 """Numbers that one operation advances: enough to hide its cost, few enough for the cache."""
@@ -35,14 +32,8 @@ _BATCH = 1 << 14
 _CHUNK = 16
 """Steps for which normals are drawn at once."""
 
-_CUDA_BATCH = 1 << 18
-"""Trajectories that one kernel advances: enough to fill a large GPU."""
-
 _STATES = 1 << 25
 """Numbers that the snapshots of levels simulated together may have, where a level alone does not have more."""
-
-_CUDA_STEPS = 100_000
-"""Steps of one kernel, so that it hears of Ctrl-C within a second."""
 
 _ACTIVATIONS = {"single-neuron": ("tanh",)}
 """Of problems whose settings name more than this engine knows."""
@@ -96,13 +87,15 @@ class TorchEngine:
                 f"engine torch: activation {activation!r} is not among {', '.join(known)}; use a Julia engine"
             )
         device = state.details["device"]
+        from .torch_kernel import in_a_kernel
+
         with stop_signals() as stopped:
-            run = _Run(directory, spec, on_progress, report, stopped)
+            run = TorchRun(directory, spec, on_progress, report, stopped)
             directory.write_stream(engine.stream)
             if device == "cpu" or spec["problem"] in SGD_PROBLEMS:
                 _step_by_step(run, device)
             else:
-                _in_a_kernel(run)
+                in_a_kernel(run)
         run.finish({"engine": self.name, **state.details})
 
 
@@ -138,7 +131,7 @@ def _device(*, by_kernel: bool) -> tuple[str, str]:
     return "cuda", gpu
 
 
-class _Run:
+class TorchRun:
     """What the ways to simulate have in common: which levels are missing, progress, files."""
 
     def __init__(
@@ -236,7 +229,7 @@ class _Run:
 # --- step by step -----------------------------------------------------------------------------------------------------
 
 
-def _step_by_step(run: _Run, device: str) -> None:
+def _step_by_step(run: TorchRun, device: str) -> None:
     """Groups of noise levels, each with a thread that takes steps and one that draws their random numbers.
 
     Operations on a batch are so short that more threads would spend their time on Python's lock.
@@ -267,7 +260,7 @@ def _step_by_step(run: _Run, device: str) -> None:
         raise run.interrupted()
 
 
-def _simulate_group(run: _Run, device: str, levels: range, batch: int, halt: threading.Event) -> None:
+def _simulate_group(run: TorchRun, device: str, levels: range, batch: int, halt: threading.Event) -> None:
     states = np.empty((len(levels), len(run.snapshots), run.trajectories, run.dimension))
     everything = range(run.trajectories)
     for block, first in enumerate(range(0, run.trajectories, batch)):
@@ -279,7 +272,7 @@ def _simulate_group(run: _Run, device: str, levels: range, batch: int, halt: thr
 
 
 def _simulate_block(
-    run: _Run,
+    run: TorchRun,
     device: str,
     levels: Sequence[int],
     block: int,
@@ -288,7 +281,9 @@ def _simulate_block(
     halt: threading.Event,
 ) -> bool:
     """Simulate `trajectories` into `out`, (levels, S, trajectories, D); False if halted on the way."""
-    streams = [_normals(run.spec["seed"], level, block) for level in levels]
+    from .torch_equations import normals_of
+
+    streams = [normals_of(run.spec["seed"], level, block) for level in levels]
     equations = run.equations
     state = equations.start(streams, trajectories).to(device)
     step = equations.stepper(state, levels, trajectories)
@@ -349,65 +344,6 @@ class _Drawn:
     def _draw(self, which: int) -> None:
         for (level, stream), buffer in zip(self.levels, self.buffers[which], strict=True):
             self.equations.draw(level, stream, buffer)
-
-
-# --- in a kernel ------------------------------------------------------------------------------------------------------
-
-
-def _in_a_kernel(run: _Run, device: str = "cuda") -> None:
-    """SDEs on a GPU: groups of noise levels one after the other, each snapshot one launch of the kernel."""
-    import torch
-
-    for levels in run.groups(_CUDA_BATCH):
-        state = start_of(run.spec, run.dimension, levels).to(device, torch.float32)
-        advance = advance_of(run.spec, run.data, levels, device)
-        states = np.empty((len(levels), len(run.snapshots), run.trajectories, run.dimension))
-        at = 0
-        for s, snapshot in enumerate(run.snapshots):
-            while at < snapshot:
-                steps = min(_CUDA_STEPS, snapshot - at)
-                advance(state, levels[0], at, at + steps)
-                at += steps
-                run.count(steps * state.shape[1])
-                if run.stopped():
-                    raise run.interrupted()
-            # The copy waits for the kernel, so what is shown is done.
-            states[:, s] = state.view(run.dimension, len(levels), run.trajectories).permute(1, 2, 0).cpu().numpy()
-            run.show()
-        run.save(levels, states)
-
-
-def start_of(spec: dict[str, Any], dimension: int, levels: Sequence[int]) -> Tensor:
-    """Where the trajectories of these noise levels start, (D, levels · N) float64 on the CPU."""
-    import torch
-
-    size = (dimension, spec["trajectories"])
-    starts = [_normals(spec["seed"], level, 0).standard_normal(size) for level in levels]
-    return torch.from_numpy(spec["parameters"]["init_std"] * np.concatenate(starts, axis=1))
-
-
-def advance_of(spec: dict[str, Any], data: dict[str, Array], levels: Sequence[int], device: str) -> Advance:
-    """The kernel for an SDE of `spec` at these noise levels."""
-    import torch
-
-    from .torch_steps import amplitude
-    from .triton_kernel import Advance
-
-    x, y = (torch.from_numpy(data.get(name, np.empty(0))).to(device) for name in ("x", "y"))
-    return Advance(
-        seed=spec["seed"],
-        dt=spec["dt"],
-        mu=spec["parameters"].get("mu", 0.0),
-        x=x,
-        y=y,
-        amplitude=torch.tensor([amplitude(spec, spec["noise"][k], len(x)) for k in levels], device=device),
-        trajectories=spec["trajectories"],
-    )
-
-
-def _normals(seed: int, level: int, block: int) -> np.random.Generator:
-    """The stream of random numbers of a block of trajectories of a noise level."""
-    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(level, block))))
 
 
 def _cpu_name() -> str:

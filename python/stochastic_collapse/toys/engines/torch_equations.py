@@ -55,3 +55,8 @@ class Equations(ABC):
     def observe(self, state: Tensor, trajectories: range) -> Tensor:
         """What is saved of a state, (D, levels, trajectories)."""
         return state
+
+
+def normals_of(seed: int, level: int, block: int) -> np.random.Generator:
+    """The stream of random numbers of a block of trajectories of a noise level."""
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(level, block))))
