@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,9 @@ from .base import Count, NonNegative, Number, Positive, Probability, Settings
 
 
 class _DataSettings(Settings):
+    whole_size: ClassVar[int] = 0
+    """Training examples of the whole set, where `train_size` may keep fewer."""
+
     label_noise: Probability = 0.0
     """Probability that a label is replaced, anew at every access, by another class drawn uniformly."""
     target_noise: NonNegative = 0.0
@@ -26,6 +29,8 @@ class _AugmentedSettings(_DataSettings):
 class DigitsSettings(_DataSettings):
     """scikit-learn's 1,797 handwritten digits, 8 × 8 pixels; fixed stratified split, 1,437 to train and 360 to test."""
 
+    whole_size: ClassVar[int] = 1437
+
     name: Literal["digits"]
     train_size: Positive | None = None
     """Training examples to keep: the first of each class, in shares as equal as possible; null: all. Normalization
@@ -35,6 +40,8 @@ class DigitsSettings(_DataSettings):
 class CIFAR10Settings(_AugmentedSettings):
     """CIFAR-10 in the official binary layout under $SC_DATA."""
 
+    whole_size: ClassVar[int] = 50_000
+
     name: Literal["cifar10"]
     train_size: Positive | None = None
     """Training examples to keep: the first of each class, in shares as equal as possible; null: all. Normalization
@@ -43,6 +50,8 @@ class CIFAR10Settings(_AugmentedSettings):
 
 class CIFAR100Settings(_AugmentedSettings):
     """CIFAR-100 (fine labels) in the official binary layout under $SC_DATA."""
+
+    whole_size: ClassVar[int] = 50_000
 
     name: Literal["cifar100"]
     train_size: Positive | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from .base import Activation, Fraction, Positive, PositiveReal, Settings
 
 class MLPSettings(Settings):
     """Fully connected network: flattened input, `widths` hidden layers, linear output."""
+
+    fully_connected: ClassVar[bool] = True
 
     name: Literal["mlp"]
     widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (128, 128)
@@ -21,6 +23,8 @@ class MLPSettings(Settings):
 
 class VGG16Settings(Settings):
     """VGG-16 for images of 32 × 32 pixels or more, with a 512–512–classes head."""
+
+    fully_connected: ClassVar[bool] = False
 
     name: Literal["vgg16"]
     activation: Activation = "gelu"
@@ -35,6 +39,8 @@ class VGG16Settings(Settings):
 
 class ResNet18Settings(Settings):
     """ResNet-18 with the CIFAR stem: 3 × 3 convolution with stride 1, no max-pool."""
+
+    fully_connected: ClassVar[bool] = False
 
     name: Literal["resnet18"]
     activation: Activation = "gelu"

@@ -136,12 +136,12 @@ class TrainConfig(Settings):
         """Whether replicates train as one batched program (`training.stack`): networks small enough to gain by it."""
         one_batch = self.batch_size != "full" and self.micro_batch is None and self.gradient_noise == "sampled"
         clipped, compiled = self.optimizer.gradient_clip is not None, self.compile is True
-        return self.model.name == "mlp" and one_batch and not clipped and not compiled
+        return self.model.fully_connected and one_batch and not clipped and not compiled
 
     @property
     def examples(self) -> int:
         """In the training set."""
-        return self.data.train_size or {"digits": 1437, "cifar10": 50_000, "cifar100": 50_000}[self.data.name]
+        return self.data.train_size or self.data.whole_size
 
     @property
     def examples_per_step(self) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..config import CIFAR10Settings, CIFAR100Settings, DataSettings, DigitsSettings, SyntheticSettings
+from ..config import DataSettings, SyntheticSettings
 from ..errors import InputError
 from .files import CIFAR10, CIFAR100, Archive, data_root
 
@@ -50,16 +53,8 @@ def load_dataset(settings: DataSettings, root: Path | None = None) -> Dataset:
 
     Raises `InputError` where its files are missing or damaged, and for a `train_size` that it cannot have.
     """
-    match settings:
-        case SyntheticSettings():
-            return _synthetic(settings)
-        case DigitsSettings():
-            dataset = _digits()
-        case CIFAR10Settings():
-            dataset = _cifar(CIFAR10, root, label_byte=0, num_classes=10, mean=CIFAR10_MEAN, std=CIFAR10_STD)
-        case CIFAR100Settings():  # a coarse label's byte, then the fine label's
-            dataset = _cifar(CIFAR100, root, label_byte=1, num_classes=100, mean=CIFAR100_MEAN, std=CIFAR100_STD)
-    if settings.train_size is None:
+    dataset = DATASETS[settings.name](settings, root or data_root())
+    if settings.train_size is None or not settings.whole_size:  # the settings made it of that size
         return dataset
     return replace(dataset, train=_first_of_each_class(dataset, settings.train_size, settings.name))
 
@@ -96,14 +91,14 @@ def _digits() -> Dataset:
 
 def _cifar(
     archive: Archive,
-    root: Path | None,
+    root: Path,
     *,
     label_byte: int,
     num_classes: int,
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> Dataset:
-    folder = (root or data_root()) / archive.folder
+    folder = root / archive.folder
 
     def split(is_test: bool) -> Split:
         files = [file for file in archive.files if file.is_test == is_test]
@@ -152,3 +147,18 @@ def _synthetic(settings: SyntheticSettings) -> Dataset:
         mean=(127.5,) * channels,
         std=(52.0,) * channels,  # 255·√(2/12)/2
     )
+
+
+DATASETS: Mapping[str, Callable[[Any, Path], Dataset]] = MappingProxyType(
+    {
+        "synthetic": lambda settings, root: _synthetic(settings),
+        "digits": lambda settings, root: _digits(),
+        "cifar10": lambda settings, root: _cifar(
+            CIFAR10, root, label_byte=0, num_classes=10, mean=CIFAR10_MEAN, std=CIFAR10_STD
+        ),
+        "cifar100": lambda settings, root: _cifar(  # a coarse label's byte, then the fine label's
+            CIFAR100, root, label_byte=1, num_classes=100, mean=CIFAR100_MEAN, std=CIFAR100_STD
+        ),
+    }
+)
+"""What a name in `data.name` stands for: the whole set, from its settings and the folder of files."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from ..errors import InputError
 from .initialization import activation, kaiming_normal, scaled
 
 CHANNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
@@ -28,6 +29,11 @@ class VGG16(nn.Module):
     ) -> None:
         super().__init__()
         channels, height, wide = image_shape
+        smallest = 2 ** len(POOL_AFTER)
+        if min(height, wide) < smallest:
+            raise InputError(
+                f"model vgg16 needs images of at least {smallest} × {smallest} pixels, found {height} × {wide}"
+            )
         for k, base in enumerate(CHANNELS, start=1):
             out_channels = scaled(base, width)
             self.add_module(f"conv{k}", nn.Conv2d(channels, out_channels, kernel_size=3, padding=1))
@@ -71,8 +77,13 @@ def like(weights: Mapping[str, Tensor]) -> tuple[VGG16, tuple[int, int, int]]:
 _PUBLISHED_HEAD = {"fc.0": "fc14", "fc1.0": "fc15", "fc2.0": "fc16"}
 
 
-def from_published(name: str) -> str:
-    """Our name for a parameter of the published batch-normalized VGG-16, whose blocks are called layer1 … layer13."""
+def from_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """With our names, where they are of the published batch-normalized VGG-16, whose blocks are layer1 … layer13."""
+    is_published = "layer1.0.weight" in weights
+    return {_ours(name) if is_published else name: value for name, value in weights.items()}
+
+
+def _ours(name: str) -> str:
     if match := re.fullmatch(r"layer(\d+)\.([01])\.(\w+)", name):
         return f"{'conv' if match[2] == '0' else 'bn'}{match[1]}.{match[3]}"
     module, _, kind = name.rpartition(".")

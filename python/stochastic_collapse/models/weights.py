@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from . import vgg
+from .registry import built_in
 
 # Where a checkpoint may keep its weights: ours under "model"; MosaicML Composer's, which the published code wrote,
 # under "state" → "model"; other programs' under "state_dict".
@@ -82,8 +82,9 @@ _inert_pickle = SimpleNamespace(Unpickler=_InertUnpickler, load=_load_inert, __n
 def load_weights(path: Path, model: str) -> dict[str, Tensor]:
     """The state dict in `path`, with the parameter names that our network called `model` has.
 
-    Raises `InputError` where the file cannot be read or holds no state dict.
+    Raises `InputError` where there is no such network, and where the file cannot be read or holds no state dict.
     """
+    network = built_in(model)
     content = load_file(path)
     state = next((found for place in _PLACES if (found := _descend(content, place)) is not None), content)
     if not isinstance(state, Mapping) or not any(isinstance(value, Tensor) for value in state.values()):
@@ -93,9 +94,7 @@ def load_weights(path: Path, model: str) -> dict[str, Tensor]:
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in weights):
             weights = {name.removeprefix(prefix): value for name, value in weights.items()}
-    if model == "vgg16" and "layer1.0.weight" in weights:
-        weights = {vgg.from_published(name): value for name, value in weights.items()}
-    return weights
+    return dict(network.renamed(weights))
 
 
 def _descend(content: Any, place: tuple[str, ...]) -> Mapping[str, Any] | None:

@@ -104,7 +104,7 @@ def _batch_size(config: TrainConfig) -> int:
 
 def _passes(config: TrainConfig) -> Settings:
     """That the whole set goes through a network with images as a batch of the run does, for its memory."""
-    if config.model.name == "mlp" or config.micro_batch is not None or config.batch_size == "full":
+    if config.model.fully_connected or config.micro_batch is not None or config.batch_size == "full":
         return {}
     return {"micro_batch": config.batch_size}
 

@@ -89,7 +89,7 @@ def resolve(config: TrainConfig) -> Execution:
     """What the settings mean on this machine. Raises `InputError` where it cannot do what they ask for."""
     device = _device(config.device)
     on_cuda = device.type == "cuda"
-    has_images = config.model.name != "mlp"
+    has_images = not config.model.fully_connected
     if config.cuda_graphs is True and not on_cuda:
         raise InputError(f"cuda_graphs: true needs a CUDA device, and device is {config.device}")
     return Execution(
@@ -117,7 +117,7 @@ def suited_to(model: nn.Module, execution: Execution, config: TrainConfig) -> Ex
             )
         execution = replace(execution, channels_last=False)
     work = 3 * config.examples_per_step * sum(p.numel() for p in model.parameters())
-    if config.threads == "auto" and config.model.name == "mlp" and work < _SINGLE_THREAD_BELOW:
+    if config.threads == "auto" and config.model.fully_connected and work < _SINGLE_THREAD_BELOW:
         execution = replace(execution, threads=1)
     return execution
 
