@@ -7,7 +7,7 @@ RUNS := $(or $(SC_RUNS),runs)
 # The toy simulations' Julia: yours, or the private one that `make julia` puts here.
 WITH_JULIA := SC_JULIA="$(or $(SC_JULIA),$(shell command -v julia),$(CURDIR)/.cache/julia/bin/julia)"
 
-.PHONY: setup julia demo figures docs tour tour-check check test bench gpu gpu-wheels clean
+.PHONY: setup julia demo figures docs tour tour-check check test bench gpu gpu-wheels dist clean
 
 setup: $(VENV)/ready
 
@@ -81,6 +81,13 @@ gpu:
 gpu-wheels:
 	@$(MAKE) --no-print-directory setup PYTHON=python3
 	@$(VENV)/bin/python tools/gpu/wheels.py "$(PYTHON)" "$(or $(WHEELS),wheels)" --without "$(WITHOUT)"
+
+# What a release publishes, in dist/: the source archive, and the wheel that is built from it.
+dist: setup
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[release]'
+	rm -rf dist
+	$(VENV)/bin/python -m build --no-isolation
+	$(VENV)/bin/twine check --strict dist/*
 
 clean:
 	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .hypothesis

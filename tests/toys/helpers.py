@@ -34,8 +34,10 @@ def availability() -> dict[str, Availability]:
 
 
 def need(engine: str) -> None:
-    """Skip the test where `engine` is not available, and say why."""
+    """Skip the test where `engine` is not available, and say why; fail where $SC_TESTS_NEED names it."""
     state = availability()[engine]
+    if not state.available and engine in os.environ.get("SC_TESTS_NEED", "").split(","):
+        pytest.fail(f"engine {engine} is needed here, and is not available: {state.reason}")
     if not state.available:
         pytest.skip(f"engine {engine} is not available: {state.reason}")
 
