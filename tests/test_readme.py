@@ -1,4 +1,4 @@
-"""README: every command in it is run here, made small, or is named with the test that runs it."""
+"""README and the page of commands: every command there is run here, made small, or is named with the test that does."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from stochastic_collapse.models import build_model
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+BY_EXAMPLE = (ROOT / "docs" / "how-to" / "commands.md").read_text(encoding="utf-8")
 
 _SHORT = ["max_steps=40", "schedule.warmup_steps=0", "eval_every=0", "log_every=20", "checkpoint_every=20"]
 _SHORT += ["collapse.every=20"]
@@ -68,11 +69,11 @@ CHANGED: dict[str, str] = {"5000,20000": "20,40", "from.step=10000": "from.step=
 
 def commands() -> Iterator[str]:
     """All commands in blocks of shell, and those in the table of figures."""
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL):
+    for block in re.findall(r"```sh\n(.*?)```", README + BY_EXAMPLE, re.DOTALL):
         for line in block.splitlines():
             if line.strip():
                 yield re.sub(r"\s+#.*", "", line).strip()
-    figures = README.partition("## Figures")[2].partition("\n## ")[0]
+    figures = BY_EXAMPLE.partition("## Figures")[2].partition("\n## ")[0]
     yield from re.findall(r"`(sc [^`]+)`", figures)
 
 
@@ -134,6 +135,10 @@ def test_make_targets_are_there() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+def test_it_sells_in_one_screen() -> None:
+    assert len(README.splitlines()) <= 150
+
+
 def test_files_and_pictures_are_there() -> None:
     places = "configs|docs|figures|julia|benchmarks"
     named = re.findall(rf"\]\(([^)#:]+)\)|src=\"([^\"]+)\"|`((?:{places})/[\w./-]+)`", README)
@@ -150,7 +155,7 @@ def test_python_examples_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -
     few = [*SMALLER["sc simulate-toy single-neuron"], "--engine", "torch"]
     assert cli.run(["simulate-toy", "single-neuron", "-f", "configs/toys/fig2_quick.yaml", *few]) == 0
     toy = next(Path("runs").glob("fig2-quick-*"))
-    program = "\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+    program = "\n".join(re.findall(r"```python\n(.*?)```", README + BY_EXAMPLE, re.DOTALL))
     program = program.replace('["optimizer.lr=0.1"]', repr(["optimizer.lr=0.1", *_SHORT]))
     program = program.replace("runs/fig2-quick-…", str(toy))
     names: dict[str, Any] = {"weights": torch.randn(5, 7), "batches": []}

@@ -38,19 +38,14 @@ TABLES = {
     "cpu": Table(
         CPU,
         (
-            "training/[^/]*",
-            "replicates/[^1/]*",
-            "collapse/vgg16",
+            "training/digits-mlp",
+            "replicates/8",
             "collapse/conv8",
-            "monitor/digits-mlp",
-            "toys/single-neuron/(julia|torch)-tabulated",
-            "toys/(teacher-student|students|two-neurons)/(julia|torch)",
+            "toys/single-neuron/julia-tabulated",
+            "toys/students/julia",
         ),
     ),
-    "gpu": Table(
-        GPU,
-        ("training/[^/]*/(share|compiled)", "training/[^/]*", "figure2/kernel", "collapse/vgg16/cuda", "run/.*"),
-    ),
+    "gpu": Table(GPU, ("training/[^/]*/compiled", "figure2/kernel", "collapse/vgg16/cuda", "run/.*/accuracy")),
     "cpu-all": Table(CPU),
     "gpu-all": Table(GPU),
 }
