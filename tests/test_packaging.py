@@ -57,6 +57,9 @@ def test_it_works_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
     sc("train", "-f", "configs/digits/mlp_gelu.yaml", "max_steps=20", "--out", "run")
     assert sc("report", "run") == f"{Path('run', 'report.html')}\n"
     assert sc("figures", "collapse", "run").splitlines()[0].endswith("collapse.png")
+    few = ("trajectories=2", "snapshots=[0,10]", "--engine", "torch")
+    sc("two-neurons", "-f", "configs/toys/two_neurons.yaml", *few)
+    assert sc("figures", "two-neurons").splitlines()[0].endswith("two-neurons.png")
 
 
 def test_versions_agree() -> None:
