@@ -59,7 +59,8 @@ def test_it_works_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
     assert sc("figures", "collapse", "run").splitlines()[0].endswith("collapse.png")
     few = ("trajectories=2", "snapshots=[0,10]", "--engine", "torch")
     sc("two-neurons", "-f", "configs/toys/two_neurons.yaml", *few)
-    assert sc("figures", "two-neurons").splitlines()[0].endswith("two-neurons.png")
+    [toy] = (tmp_path / "runs").glob("two-neurons-*")
+    assert sc("figures", "two-neurons", str(toy)).splitlines()[0].endswith("two-neurons.png")
 
 
 def test_versions_agree() -> None:
