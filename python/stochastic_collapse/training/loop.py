@@ -183,11 +183,13 @@ def _go(runs: Sequence[Run], stopped: Callable[[], bool]) -> dict[Path, Stochast
             task = bar.add_task(config.name, total=config.max_steps, completed=step, report="")
             while step < config.max_steps and alive() and not stopped():
                 due = runs[0].next_due(step)
-                while step < due and not stopped():
-                    take_step(lr(step))
-                    step += 1
-                for run in runs:
-                    run.step = step
+                try:
+                    while step < due and not stopped():
+                        take_step(lr(step))
+                        step += 1
+                finally:
+                    for run in runs:
+                        run.step = step
                 if step < due:
                     continue
                 if stack is not None and runs[0].due(config.checkpoint_every):
