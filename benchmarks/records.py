@@ -69,6 +69,11 @@ class Results:
     def __init__(self, folder: Path | None = None) -> None:
         self._machine, self._versions = machine(), versions()
         self._folder = folder
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise SystemExit(f"--out {folder}: {error.strerror}; choose another folder") from None
 
     def add(self, figure: Figure) -> None:
         """Print a figure and write it."""

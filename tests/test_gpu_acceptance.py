@@ -193,12 +193,14 @@ def test_here_every_stage_ends_with_no_cuda_device(tmp_path: Path) -> None:
         ({"LIMIT": "soon"}, "gpu: LIMIT=soon: expected a number of seconds"),
         ({"PYTHON": "/nowhere/python3"}, "gpu: no /nowhere/python3 here; name the Python that has PyTorch"),
         ({"OUT": "/proc/nowhere"}, "gpu: OUT=/proc/nowhere: cannot be written; choose another folder"),
+        ({"PYTHON": "/bin/ls"}, "gpu: Python 3.10 or newer is needed, and /bin/ls is ls"),
     ],
 )
 def test_what_the_shell_refuses(tmp_path: Path, settings: dict[str, str], message: str) -> None:
     done = shell(tmp_path, **settings)
     assert done.returncode == 1
-    assert message in done.stderr
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
 
 
 def wheel(folder: Path, name: str, tag: str, code: str) -> None:
@@ -276,6 +278,10 @@ def unknown(arguments: Sequence[str]) -> str:
     )
     assert done.returncode == 1
     return done.stderr
+
+
+def test_a_folder_that_cannot_be_is_one_line() -> None:
+    assert unknown(["3.12", "/proc/nowhere"]).startswith("gpu-wheels: /proc/nowhere: ")
 
 
 def test_a_version_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def main() -> None:
         with (out / "log.txt").open("w") as log:
             for stage in stages(out):
                 left = options.limit - (time.perf_counter() - began)
-                if rows and rows[0].outcome != "passed":
+                if rows and rows[0].outcome in ("failed", "cut off"):
                     rows.append(Row(stage.name, "failed", 0.0, "no CUDA device"))
                 else:
                     rows.append(run(stage, left, log))

@@ -12,11 +12,11 @@ PYTHON=${PYTHON:-python3} OUT=${OUT:-gpu-out} LIMIT=${LIMIT:-480} WHEELS=${WHEEL
 
 fail() { echo "gpu: $*" >&2; exit 1; }
 command -v "$PYTHON" >/dev/null || fail "no $PYTHON here; name the Python that has PyTorch: make gpu PYTHON=/path/to/python3"
-"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-  fail "Python 3.10 or newer is needed, and $PYTHON is $("$PYTHON" --version 2>&1); set PYTHON=/path/to/python3"
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
+  fail "Python 3.10 or newer is needed, and $PYTHON is $("$PYTHON" --version 2>&1 | head -n 1); set PYTHON=/path/to/python3"
 "$PYTHON" -m pip --version >/dev/null 2>&1 || fail "$PYTHON has no pip, which installs the wheels; install it, or set PYTHON="
 case $LIMIT in '' | *[!0-9]*) fail "LIMIT=$LIMIT: expected a number of seconds" ;; esac
-mkdir -p "$OUT" && touch "$OUT/.writable" && rm "$OUT/.writable" || fail "OUT=$OUT: cannot be written; choose another folder"
+{ mkdir -p "$OUT" && touch "$OUT/.writable" && rm "$OUT/.writable"; } 2>/dev/null || fail "OUT=$OUT: cannot be written; choose another folder"
 
 environment=$(mktemp -d) || fail "no room for an environment in ${TMPDIR:-/tmp}; set TMPDIR"
 trap 'rm -rf "$environment"' EXIT

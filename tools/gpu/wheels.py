@@ -74,9 +74,12 @@ def main() -> None:
     without = {canonicalize_name(name) for name in options.without.replace(",", " ").split()}
     pinned = pins(environment)
     names = sorted(set(closure(requirements(), environment)) - without)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    for old in options.folder.glob("*.whl"):
-        old.unlink()
+    try:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        for old in options.folder.glob("*.whl"):
+            old.unlink()
+    except OSError as error:
+        sys.exit(f"gpu-wheels: {options.folder}: {error.strerror}; choose another folder with WHEELS=")
     platforms = [f"manylinux_2_{minor}_{options.machine}" for minor in GLIBC]
     legacy = [f"{kind}_{options.machine}" for kind in ("manylinux2014", "manylinux1")]
     done = subprocess.run(
