@@ -198,9 +198,9 @@ def test_an_unknown_size(sweep_file: Write) -> None:
         load_sweep(sweep_file(), "huge")
 
 
-def test_the_example_in_the_readme(sweep_file: Write) -> None:
-    text = (shipped("configs").parent / "README.md").read_text()
-    example = text.split("```yaml\nname: mine\n")[1].split("```")[0]
+def test_the_example_in_the_documentation(sweep_file: Write) -> None:
+    text = (shipped("configs").parent / "docs" / "how-to" / "gpu-and-cluster.md").read_text()
+    example = text.split("name: mine\n")[1].split("```")[0]
     sweep = load_sweep(sweep_file(f"name: mine\n{example}"))
     assert {name: sum(run.experiment == name for run in sweep.runs) for name in ("small", "wide", "wide-tuned")} == {
         "small": 12,
