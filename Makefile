@@ -58,9 +58,9 @@ check: setup
 	$(VENV)/bin/mypy figures benchmarks tools
 	$(VENV)/bin/mypy tests
 
-# A thread a process: two that take two threads each get in each other's way, and the tests' networks are small.
+# A thread a process: more get in each other's way, and the tests' networks are small. Three, since they wait for processes.
 test: check julia
-	OMP_NUM_THREADS=1 $(WITH_JULIA) $(VENV)/bin/pytest -n auto --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(WITH_JULIA) $(VENV)/bin/pytest -n 3 --dist worksteal
 
 # Speeds, as data in benchmarks/results/ and as the tables of the documentation that are made from them.
 BENCH := $(VENV)/bin/python benchmarks
