@@ -3,7 +3,8 @@
     python benchmarks/real_run.py --seconds 60 [--out FOLDER]
 
 The settings are those of configs/cifar10/vgg16_gelu.yaml with as many steps as fit, the schedule scaled along. The
-data must lie where runs find them (docs/how-to/own-data-and-settings.md). Exit status 3 with one line where they do not.
+data must lie where runs find them (docs/how-to/own-data-and-settings.md). Exit status 3 with one line where they do
+not.
 """
 
 from __future__ import annotations
