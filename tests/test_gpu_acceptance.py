@@ -218,11 +218,12 @@ def test_an_environment_has_what_is_beneath_it_and_the_wheels_that_fit(tmp_path:
     carried.mkdir()
     wheel(carried, "sc_carried", "py3-none-any", "HERE = 7\n")
     wheel(carried, "sc_other", "cp27-cp27m-manylinux1_x86_64", "")
+    (carried / "half-a-name.whl").write_bytes(b"")
     script = [sys.executable, str(ROOT / "tools" / "gpu" / "environment.py"), str(place), "--wheels", str(carried)]
     done = subprocess.run(script, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert f"1 wheels are not for Python {here} on this machine, such as sc_other" in done.stdout
+    assert f"2 wheels are not for Python {here} on this machine, such as half-a-name.whl" in done.stdout
     assert f"`make gpu-wheels PYTHON={here}` fetches those that are" in done.stdout
     assert "1 wheels installed" in done.stdout
     code = "import sc_carried, torch, stochastic_collapse; print(sc_carried.HERE, stochastic_collapse.__file__)"

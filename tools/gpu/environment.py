@@ -23,10 +23,10 @@ from needs import ROOT, requirements
 
 if TYPE_CHECKING:
     from packaging.tags import sys_tags
-    from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
+    from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
 else:
     from pip._vendor.packaging.tags import sys_tags
-    from pip._vendor.packaging.utils import canonicalize_name, parse_wheel_filename
+    from pip._vendor.packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 COSTS = {
     "scikit-learn": "the digits: stages replicates and tests",
@@ -74,7 +74,10 @@ def fitting(folder: Path) -> dict[NormalizedName, Path]:
     fit: dict[NormalizedName, Path] = {}
     others: list[str] = []
     for path in sorted(folder.glob("*.whl")):
-        name, _, _, its = parse_wheel_filename(path.name)
+        try:
+            name, _, _, its = parse_wheel_filename(path.name)
+        except InvalidWheelFilename:
+            its = frozenset()
         if its & tags:
             fit[name] = path
         else:
