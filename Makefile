@@ -73,9 +73,9 @@ bench: julia
 	$(VENV)/bin/python tools/docs/speeds.py
 
 # The proof of all that runs on CUDA, in LIMIT seconds, on a machine with a CUDA PyTorch and no internet; see
-# docs/how-to/gpu.md. PYTHON is the Python that has PyTorch.
+# docs/how-to/gpu.md. PYTHON is the Python that has PyTorch; STAGES names some of its stages, all without it.
 gpu:
-	@PYTHON="$(PYTHON)" OUT="$(OUT)" LIMIT="$(LIMIT)" WHEELS="$(WHEELS)" tools/gpu/accept.sh
+	@PYTHON="$(PYTHON)" OUT="$(OUT)" LIMIT="$(LIMIT)" WHEELS="$(WHEELS)" STAGES="$(STAGES)" tools/gpu/accept.sh
 
 # What that machine may lack, for its version of Python, which is not the one that runs here: make gpu-wheels PYTHON=3.12
 gpu-wheels:

@@ -42,10 +42,10 @@ def outcomes(out: Path) -> dict[str, str]:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run these stages; the exit status."""
 
-    def run(*stages: accept.Stage, limit: float = 60.0) -> int:
+    def run(*stages: accept.Stage, limit: float = 60.0, only: str = "") -> int:
         monkeypatch.setattr(accept, "stages", lambda out: list(stages))
         monkeypatch.setattr(accept, "LEAST", 0.5)
-        monkeypatch.setattr(sys, "argv", ["accept.py", "--out", str(tmp_path), "--limit", str(limit)])
+        monkeypatch.setattr(sys, "argv", ["accept.py", "--out", str(tmp_path), "--limit", str(limit), "--only", only])
         with pytest.raises(SystemExit) as ended:
             accept.main()
         return int(ended.value.code or 0) if not isinstance(ended.value.code, str) else 1
@@ -75,6 +75,12 @@ def test_a_stage_that_fails_does_not_stop_the_next(run: Callable[..., int], tmp_
 
 def test_skipped_is_no_failure(run: Callable[..., int]) -> None:
     assert run(stage("machine", "print(1)"), stage("skips", f"import sys; sys.exit({accept.SKIPPED})")) == 0
+
+
+@pytest.mark.parametrize(("only", "taken"), [("b", "b"), ("machine, c b", "bc"), ("", "abc")])
+def test_only_the_stages_that_are_named(run: Callable[..., int], tmp_path: Path, only: str, taken: str) -> None:
+    assert run(stage("machine", "print(1)"), *(stage(name, "print(2)") for name in "abc"), only=only) == 0
+    assert list(outcomes(tmp_path)) == ["machine", *taken]
 
 
 def test_without_a_device_nothing_is_tried(run: Callable[..., int], tmp_path: Path) -> None:
@@ -194,6 +200,7 @@ def test_here_every_stage_ends_with_no_cuda_device(tmp_path: Path) -> None:
         ({"PYTHON": "/nowhere/python3"}, "gpu: no /nowhere/python3 here; name the Python that has PyTorch"),
         ({"OUT": "/proc/nowhere"}, "gpu: OUT=/proc/nowhere: cannot be written; choose another folder"),
         ({"PYTHON": "/bin/ls"}, "gpu: Python 3.10 or newer is needed, and /bin/ls is ls"),
+        ({"STAGES": "tests mine"}, "gpu: STAGES=tests mine: no stage mine; there are tests, figure2, training"),
     ],
 )
 def test_what_the_shell_refuses(tmp_path: Path, settings: dict[str, str], message: str) -> None:

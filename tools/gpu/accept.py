@@ -1,9 +1,10 @@
 """The stages of `make gpu`: what they run, in which order, in how much time, and the table of how they ended.
 
-    python tools/gpu/accept.py --out FOLDER --limit SECONDS
+    python tools/gpu/accept.py --out FOLDER --limit SECONDS [--only 'tests monitor']
 
 The most telling come first. A stage that fails or takes too long does not stop the next, and its results are in the
 folder the moment they are there: table.txt, log.txt with all that was printed, and the records of the benchmarks.
+`--only` takes these stages, after the first, which says what machine it is.
 """
 
 from __future__ import annotations
@@ -187,15 +188,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=float, required=True)
+    parser.add_argument("--only", default="", help="names of stages, all without it")
     options = parser.parse_args()
     out = options.out.resolve()
+    first, *others = stages(out)
+    known = {stage.name: stage for stage in others}
+    only = set(options.only.replace(",", " ").split()) - {first.name}
+    if unknown := sorted(only - known.keys()):
+        sys.exit(f"gpu: STAGES={options.only}: no stage {', '.join(unknown)}; there are {', '.join(known)}")
+    wanted = [first, *(stage for stage in others if not only or stage.name in only)]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ["PYTHONUNBUFFERED"] = "1"
 
     rows: list[Row] = []
     try:
         with (out / "log.txt").open("w") as log:
-            for stage in stages(out):
+            for stage in wanted:
                 left = options.limit - (time.perf_counter() - began)
                 if rows and rows[0].outcome in ("failed", "cut off"):
                     rows.append(Row(stage.name, "failed", 0.0, "no CUDA device"))

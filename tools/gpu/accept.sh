@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The proof of all that runs on CUDA, on any machine with a CUDA PyTorch and no internet: what `make gpu` calls.
 #
-#   PYTHON=python3 OUT=gpu-out LIMIT=480 WHEELS=wheels tools/gpu/accept.sh
+#   PYTHON=python3 OUT=gpu-out LIMIT=480 WHEELS=wheels STAGES= tools/gpu/accept.sh
 #
 # PYTHON is the one that has PyTorch; WHEELS holds what it may lack (`make gpu-wheels`); results go to OUT, stage by
-# stage, within LIMIT seconds. Exit 0 where every stage passed or had nothing to do, 1 otherwise.
+# stage, within LIMIT seconds; STAGES names those wanted, such as 'tests monitor', else it is all. Exit 0 where every
+# stage passed or had nothing to do, 1 otherwise.
 set -u
 started=$SECONDS
 cd "$(dirname "$0")/../.."
@@ -21,4 +22,4 @@ case $LIMIT in '' | *[!0-9]*) fail "LIMIT=$LIMIT: expected a number of seconds" 
 environment=$(mktemp -d) || fail "no room for an environment in ${TMPDIR:-/tmp}; set TMPDIR"
 trap 'rm -rf "$environment"' EXIT
 "$PYTHON" tools/gpu/environment.py "$environment/venv" --wheels "$WHEELS" || exit 1
-"$environment/venv/bin/python" tools/gpu/accept.py --out "$OUT" --limit $((LIMIT - SECONDS + started))
+"$environment/venv/bin/python" tools/gpu/accept.py --out "$OUT" --only "${STAGES:-}" --limit $((LIMIT - SECONDS + started))
