@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import accept
+import environment
 import needs
 import wheels
 
@@ -210,12 +211,14 @@ def test_what_the_shell_refuses(tmp_path: Path, settings: dict[str, str], messag
     assert done.stderr.count("\n") == 1
 
 
-def wheel(folder: Path, name: str, tag: str, code: str) -> None:
+def wheel(folder: Path, name: str, tag: str, code: str, version: str = "1.0", needs: Sequence[str] = ()) -> None:
     """A wheel of one module."""
-    info = f"{name}-1.0.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-1.0-{tag}.whl", "w") as file:
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-{tag}.whl", "w") as file:
         file.writestr(f"{name}.py", code)
-        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+        lines += [f"Requires-Dist: {need}" for need in needs]
+        file.writestr(f"{info}/METADATA", "".join(f"{line}\n" for line in lines))
         file.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: {tag}\n")
         file.writestr(f"{info}/RECORD", "")
 
@@ -236,6 +239,40 @@ def test_an_environment_has_what_is_beneath_it_and_the_wheels_that_fit(tmp_path:
     code = "import sc_carried, torch, stochastic_collapse; print(sc_carried.HERE, stochastic_collapse.__file__)"
     found = subprocess.run([place / "bin" / "python", "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["7", str(ROOT / "python" / "stochastic_collapse" / "__init__.py")]
+
+
+def test_what_a_carried_wheel_needs_is_held_to_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A package of which the machine has a version is replaced where a wheel taken from the folder needs another."""
+    carried, beneath = tmp_path / "wheels", tmp_path / "beneath"
+    carried.mkdir()
+    tag = "py3-none-any"
+    wheel(carried, "pydantic", tag, "", "99.0", ["sc_core==2.0", "sc_old>=3", "sc_none; extra == 'all'"])
+    wheel(carried, "sc_core", tag, "", "2.0", ["sc_deep"])
+    wheel(carried, "sc_deep", tag, "")
+    wheel(carried, "sc_there", tag, "", "5.0")
+    here = {"pydantic": "2.5", "sc-core": "1.0", "sc-there": "1.0", "sc-old": "2.9"}
+
+    def versions(python: Path, names: Sequence[str]) -> dict[str, str | None]:
+        """As on a machine that has all the rest."""
+        [site] = (python.parents[1] / "lib").glob("python*/site-packages")
+        installed = (path.name.removesuffix(".dist-info").partition("-") for path in site.glob("*.dist-info"))
+        known = here | {canonicalize_name(name): version for name, _, version in installed}
+        return {name: None if name == "sc-deep" and name not in known else known.get(name, "999") for name in names}
+
+    monkeypatch.setattr(environment, "versions", versions)
+    monkeypatch.setattr(sys, "argv", ["environment.py", str(beneath), "--wheels", str(carried)])
+    environment.main()
+    assert set(versions(beneath / "bin" / "python", ["pydantic", "sc-core", "sc-deep", "sc-there"]).values()) == {
+        "99.0",
+        "2.0",
+        "1.0",
+    }
+    said = capsys.readouterr().out
+    assert "3 wheels installed" in said
+    assert f"gpu: sc-old: 2.9 is here, >=3 needed, and not in {carried}; costs every stage" in said
+    assert said.count("\n") == 2
 
 
 def test_a_python_without_pytorch_is_refused(tmp_path: Path) -> None:

@@ -4,27 +4,32 @@
     python3 tools/gpu/environment.py ENVIRONMENT [--wheels wheels]
 
 Run it with the Python that has PyTorch. The environment sees that Python's packages; what it lacks, or has in a version
-too old, comes from the wheels, with no network. What is still missing is said, with what that costs. Exit 1 with one
-line where nothing can run: no PyTorch, no pip. Standard library and pip only.
+that the package or another wheel cannot do with, comes from the wheels, with no network. What is still missing is said,
+with what that costs. Exit 1 with one line where nothing can run: no PyTorch, no pip. Standard library and pip only.
 """
 
 from __future__ import annotations
 
 import argparse
+import email
 import json
 import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from needs import ROOT, requirements
 
 if TYPE_CHECKING:
+    from packaging.requirements import Requirement
     from packaging.tags import sys_tags
     from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
 else:
+    from pip._vendor.packaging.requirements import Requirement
     from pip._vendor.packaging.tags import sys_tags
     from pip._vendor.packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
@@ -92,6 +97,35 @@ def fitting(folder: Path) -> dict[NormalizedName, Path]:
     return fit
 
 
+def requirements_of(wheel: Path) -> list[Requirement]:
+    """What a wheel says that it needs here, without extras."""
+    with zipfile.ZipFile(wheel) as file:
+        [name] = (name for name in file.namelist() if name.endswith(".dist-info/METADATA"))
+        lines = email.message_from_bytes(file.read(name)).get_all("Requires-Dist") or []
+    named = map(Requirement, lines)
+    return [one for one in named if one.marker is None or one.marker.evaluate({"extra": ""})]
+
+
+def unmet(
+    wanted: list[Requirement],
+    wheels: Mapping[NormalizedName, Path],
+    version: Callable[[NormalizedName], str | None],
+) -> dict[NormalizedName, Requirement]:
+    """Name → a requirement that what is here does not meet: of those `wanted`, and of the wheels taken for them."""
+    found: dict[NormalizedName, Requirement] = {}
+    waiting = list(wanted)
+    while waiting:
+        one = waiting.pop(0)
+        name = canonicalize_name(one.name)
+        here = version(name)
+        if name in found or (here is not None and one.specifier.contains(here, prereleases=True)):
+            continue
+        found[name] = one
+        if name in wheels:
+            waiting += requirements_of(wheels[name])
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("environment", type=Path)
@@ -105,27 +139,30 @@ def main() -> None:
             "name the Python that has it: make gpu PYTHON=/path/to/python3"
         )
     python = make(options.environment)
-    wanted = {canonicalize_name(one.name): one for one in requirements()}
     wheels = fitting(options.wheels)
-    there = versions(python, [*wanted, *wheels])
+    wanted = [*requirements(), *map(Requirement, wheels)]
+    there: dict[NormalizedName, str | None] = {}
 
-    def is_missing(name: NormalizedName) -> bool:
-        version = there.get(name)
-        return version is None or (name in wanted and not wanted[name].specifier.contains(version, prereleases=True))
+    def version(name: NormalizedName) -> str | None:
+        if name not in there:
+            there.update(versions(python, [name]))
+        return there[name]
 
-    carried = [wheel for name, wheel in wheels.items() if is_missing(name) and name != "torch"]
+    there |= versions(python, [canonicalize_name(one.name) for one in wanted])  # at once: each look takes a process
+    lacking = unmet(wanted, wheels, version)
+    carried = [wheels[name] for name in lacking if name in wheels and name != "torch"]
     if carried:
         pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index", "--no-deps"]
         pip += ["--no-compile", "--no-cache-dir", "--disable-pip-version-check", "--ignore-installed"]
         done = subprocess.run(pip + list(map(str, carried)), capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"gpu: the wheels cannot be installed: {' '.join(done.stderr.split())}")
-        there = versions(python, [*wanted, *wheels])
+        there.clear()
     print(
         f"gpu: {options.environment}: PyTorch {torch.__version__} of {sys.executable}, {len(carried)} wheels installed"
     )
-    for name in filter(is_missing, wanted):
-        found = f"{there[name]} is here, {wanted[name].specifier} needed" if there.get(name) else "missing"
+    for name, one in unmet([*wanted, *lacking.values()], {}, version).items():
+        found = f"{there[name]} is here, {one.specifier} needed" if there[name] else "missing"
         print(f"gpu: {name}: {found}, and not in {options.wheels}; costs {COSTS.get(name, 'every stage')}")
 
 
