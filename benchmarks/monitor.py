@@ -5,7 +5,8 @@
 Batches lie ready on the device, so a step is forward, backward and update only: other loops' steps take longer, and the
 share is smaller. Blocks of steps without and with the monitor take turns, a block with it holds one measurement and
 ends when that is finished, and the ratio is the median over the pairs of blocks, with its standard error. Where steps
-are slow the blocks are shorter than `every`, and the extra time of a block is said as a share of `every` steps.
+are slow the blocks are shorter than `every`, and the extra time of a block is said as a share of `every` steps; on CUDA,
+too, where eager steps are as uneven as the host that launches them.
 Besides, one measurement alone: how long it holds up the loop, and how long it takes in all.
 """
 
@@ -34,14 +35,19 @@ class Case:
     shape: tuple[int, int, int]
     batch_size: int
     steps: int | None
-    """Of a block on a CPU, where it is not `every`."""
+    """Of a block on a CPU, where steps are too slow for `every`."""
     repeats: int
+    """Pairs of blocks on a CPU."""
 
 
 CASES = {
     "digits-mlp": Case("digits MLP", MLPSettings(name="mlp"), (1, 8, 8), 32, None, 60),
     "vgg16": Case("VGG-16", VGG16Settings(name="vgg16", width=0.25), (3, 32, 32), 128, 10, 12),
 }
+
+
+CUDA_STEPS, CUDA_REPEATS = 50, 40
+"""Of a block of such steps on CUDA, in half of which a measurement ends, and pairs of blocks of any."""
 
 
 def plain_step(model: nn.Module, case: Case, device: torch.device) -> Callable[[], None]:
@@ -61,7 +67,9 @@ def plain_step(model: nn.Module, case: Case, device: torch.device) -> Callable[[
 def measure(name: str, every: int, repeats: int | None, out: str, results: Results) -> None:
     case = CASES[name]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    steps = every if case.steps is None or device.type == "cuda" else case.steps
+    on_cuda = device.type == "cuda"
+    steps = every if case.steps is None else CUDA_STEPS if on_cuda else case.steps
+    pairs_wanted = repeats or (CUDA_REPEATS if on_cuda else case.repeats)
     torch.manual_seed(0)
     model = build_model(case.settings, case.shape, 10).to(device)
     step = plain_step(model, case, device)
@@ -79,7 +87,7 @@ def measure(name: str, every: int, repeats: int | None, out: str, results: Resul
         monitor.table()
 
     without = repeated(step, steps)
-    pairs = [(seconds(without, device), seconds(with_monitor, device)) for _ in range((repeats or case.repeats) + 1)]
+    pairs = [(seconds(without, device), seconds(with_monitor, device)) for _ in range(pairs_wanted + 1)]
     pairs = pairs[1:]  # the first is the warm-up
     shares = [100 * (b / a - 1) * steps / every for a, b in pairs]
     # Of a median: 1.25 times that of a mean, with the spread taken from the quartiles, which outliers leave alone.

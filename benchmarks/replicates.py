@@ -45,10 +45,9 @@ def each(runs: list[Run]) -> Callable[[], None]:
     return step
 
 
-def steps(count: int, repeats: int, block: float, results: Results) -> None:
-    """A step of all replicates."""
-    config = load_config(CONFIG)
-    lone = make_runs(config, min(count, 8))  # so many captured steps take a while to make
+def steps(count: int, lone: list[Run], repeats: int, block: float, results: Results) -> None:
+    """A step of all replicates, beside so many of the `lone` ones."""
+    config, lone = load_config(CONFIG), lone[:count]
     ways: dict[str, Callable[[], object]] = {"lone": each(lone)}
     if count > 1:
         stack = StackedStep(make_runs(config, count))
@@ -108,8 +107,9 @@ def main() -> None:
     arguments.add_argument("--max-steps", type=int, default=20_000, help="of each of the complete runs")
     options = arguments.parse_args()
     results = Results(options.out)
+    lone = make_runs(load_config(CONFIG), 8)  # once, since compiling and capturing them takes longer than measuring
     for count in map(int, options.replicates.split(",")):
-        steps(count, options.repeats, options.block, results)
+        steps(count, lone, options.repeats, options.block, results)
     if options.runs:
         whole_runs(options.runs, options.max_steps, results)
 

@@ -105,13 +105,13 @@ def stages(out: Path) -> list[Stage]:
             records(*(f"training/{case}/{what}" for case in ("vgg16", "resnet18") for what in ("share", "compiled"))),
         ),
         Stage("collapse", benchmark("analysis", "--layers", "none"), 40, records("collapse/vgg16/cuda")),
-        Stage("monitor", benchmark("monitor", "--case", "vgg16", "--repeats", "3"), 60, records("monitor/vgg16")),
+        Stage("monitor", benchmark("monitor", "--case", "vgg16"), 60, records("monitor/vgg16")),
         Stage(
             "replicates",
             benchmark(
                 "replicates", "--replicates", "256,64,8,1", "--block", "0.4", "--runs", "256", "--max-steps", "2000"
             ),
-            100,
+            150,
             records("replicates/256", "replicates/256/runs"),
         ),
         Stage(
