@@ -5,8 +5,8 @@
 Batches lie ready on the device, so a step is forward, backward and update only: other loops' steps take longer, and the
 share is smaller. Blocks of steps without and with the monitor take turns, a block with it holds one measurement and
 ends when that is finished, and the ratio is the median over the pairs of blocks, with its standard error. Where steps
-are slow the blocks are shorter than `every`, and the extra time of a block is said as a share of `every` steps; on CUDA,
-too, where eager steps are as uneven as the host that launches them.
+are slow the blocks are shorter than `every`, and the extra time of a block is said as a share of `every` steps, on
+CUDA too, where eager steps are as uneven as the host that launches them.
 Besides, one measurement alone: how long it holds up the loop, and how long it takes in all.
 """
 
