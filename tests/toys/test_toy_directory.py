@@ -24,6 +24,12 @@ def finished(neuron: Make) -> ToyRun:
     return simulate_toy(neuron(), "torch")
 
 
+@pytest.mark.parametrize(("per_step", "said"), [(2382.46, "2382.5 ns"), (28.4, "28.4 ns"), (0.0524, "0.052 ns")])
+def test_the_summary_says_the_speed_of_a_cpu_and_of_a_gpu(finished: ToyRun, per_step: float, said: str) -> None:
+    provenance = {**finished.provenance, "seconds": 1e-9 * per_step * finished.provenance["steps"]}
+    assert f"({said} per trajectory-step)" in dataclasses.replace(finished, provenance=provenance).summary()
+
+
 def test_inputs_are_written_as_promised(neuron: Make, well: Make, tmp_path: Path) -> None:
     directory = ToyDirectory(tmp_path / "here")
     directory.prepare(neuron("dt=1e-5"))

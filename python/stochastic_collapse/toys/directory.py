@@ -71,11 +71,11 @@ class ToyRun:
     def summary(self) -> str:
         """One line for people."""
         levels, _, trajectories, _ = self.state.shape
-        steps = self.spec["snapshots"][-1]
+        steps, taken = self.spec["snapshots"][-1], self.nanoseconds_per_step
         return (
             f"{self.directory}: {_count(levels, 'noise level')} × {_count(trajectories, 'trajectory')} × "
             f"{_count(steps, 'step')} "
-            f"in {self.provenance['seconds']:.1f} s ({self.nanoseconds_per_step:.1f} ns per trajectory-step) "
+            f"in {self.provenance['seconds']:.1f} s ({taken:.{1 if taken >= 1 else 3}f} ns per trajectory-step) "
             f"with the engine {self.provenance['engine']}"
         )
 
