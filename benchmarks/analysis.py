@@ -18,9 +18,10 @@ import torch
 
 from records import Figure, Results, parser
 from stochastic_collapse.collapse import measure_layers
-from stochastic_collapse.config import VGG16Settings
+from stochastic_collapse.config import VGGSettings
 from stochastic_collapse.models import build_model
 from stochastic_collapse.neurons import neuron_layers, neuron_vectors
+from stochastic_collapse.task import Task
 from timing import seconds
 
 CPU = torch.device("cpu")
@@ -59,7 +60,7 @@ def main() -> None:
     results = Results(options.out)
 
     torch.manual_seed(0)
-    model = build_model(VGG16Settings(name="vgg16"), (3, 32, 32), 10)
+    model = build_model(VGGSettings(name="vgg16"), Task((3, 32, 32), 10))
     parameters = dict(model.named_parameters())
     layers = neuron_layers("vgg16", parameters)
     on_cpu = times(lambda: measure_layers(parameters, layers), CPU, options.repeats)

@@ -23,15 +23,16 @@ from torch import nn
 
 from records import Figure, Results, chosen, parser
 from stochastic_collapse import CollapseMonitor
-from stochastic_collapse.config import MLPSettings, VGG16Settings
+from stochastic_collapse.config import MLPSettings, VGGSettings
 from stochastic_collapse.models import build_model
+from stochastic_collapse.task import Task
 from timing import repeated, seconds
 
 
 @dataclass(frozen=True)
 class Case:
     title: str
-    settings: MLPSettings | VGG16Settings
+    settings: MLPSettings | VGGSettings
     shape: tuple[int, int, int]
     batch_size: int
     steps: int | None
@@ -42,7 +43,7 @@ class Case:
 
 CASES = {
     "digits-mlp": Case("digits MLP", MLPSettings(name="mlp"), (1, 8, 8), 32, None, 60),
-    "vgg16": Case("VGG-16", VGG16Settings(name="vgg16", width=0.25), (3, 32, 32), 128, 10, 12),
+    "vgg16": Case("VGG-16", VGGSettings(name="vgg16", width=0.25), (3, 32, 32), 128, 10, 12),
 }
 
 
@@ -71,7 +72,7 @@ def measure(name: str, every: int, repeats: int | None, out: str, results: Resul
     steps = every if case.steps is None else CUDA_STEPS if on_cuda else case.steps
     pairs_wanted = repeats or (CUDA_REPEATS if on_cuda else case.repeats)
     torch.manual_seed(0)
-    model = build_model(case.settings, case.shape, 10).to(device)
+    model = build_model(case.settings, Task(case.shape, 10)).to(device)
     step = plain_step(model, case, device)
     # Half a block ahead, so that the measurement has the second half of its block to finish in.
     monitor = CollapseMonitor(

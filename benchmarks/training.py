@@ -28,7 +28,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from records import Figure, Results, chosen, parser
 from stochastic_collapse.config import TrainConfig
-from stochastic_collapse.data.datasets import Dataset, load_dataset
+from stochastic_collapse.data.dataset import Dataset, first
+from stochastic_collapse.data.datasets import load_dataset
 from stochastic_collapse.data.loader import Batch
 from stochastic_collapse.models import build_model
 from stochastic_collapse.runs import RunDirectory
@@ -86,17 +87,17 @@ class PlainDataset(TorchDataset[tuple[Tensor, Tensor]]):
         self.mean, self.std = (torch.tensor(v).view(-1, 1, 1) for v in (dataset.mean, dataset.std))
 
     def __len__(self) -> int:
-        return len(self.dataset.train.labels)
+        return len(self.dataset.train.targets)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image = self.dataset.train.images[index].float()
+        image = first(self.dataset.train.inputs)[index].float()
         if self.padding:
             _, height, width = self.dataset.image_shape
             top, left = torch.randint(2 * self.padding + 1, (2,)).tolist()
             image = nn.functional.pad(image, (self.padding,) * 4)[:, top : top + height, left : left + width]
         if self.flip and torch.rand(()) < 0.5:
             image = image.flip(-1)
-        return (image - self.mean) / self.std, self.dataset.train.labels[index]
+        return (image - self.mean) / self.std, self.dataset.train.targets[index]
 
 
 def loaded(case: Case, dataset: Dataset, device: torch.device, workers: int) -> Iterator[list[Tensor]]:
@@ -120,7 +121,7 @@ def plain_step(
     config: TrainConfig, dataset: Dataset, device: torch.device, batches: Iterator[list[Tensor]], *, compiled: bool
 ) -> Callable[[], None]:
     """A function that takes one plain step."""
-    model = build_model(config.model, dataset.image_shape, dataset.num_classes).to(device)
+    model = build_model(config.model, dataset.task).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
     network = cast(nn.Module, torch.compile(model)) if compiled else model
 
@@ -168,10 +169,10 @@ def matmul_rates(device: torch.device, size: int = 8192) -> list[float]:
 def operations_per_step(config: TrainConfig, dataset: Dataset) -> float:
     """Multiplications and additions of the forward and backward pass of one batch."""
     assert config.batch_size != "full"
-    model = build_model(config.model, dataset.image_shape, dataset.num_classes)
+    model = build_model(config.model, dataset.task)
     batch = Batch(torch.zeros(2, *dataset.image_shape), torch.zeros(2, dtype=torch.int64), None)
     with FlopCounterMode(display=False) as counter:
-        LOSSES["cross_entropy"](model(batch.images), batch).backward()
+        LOSSES["cross_entropy"](model(batch.inputs), batch).backward()
     return counter.get_total_flops() / 2 * config.batch_size
 
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.runs import RunDirectory, labelled
+from stochastic_collapse.scores import score_of
 
 from . import style
 
@@ -62,13 +63,12 @@ def draw(results: Sequence[Curves]) -> Figure:
         panel.set_ylim(-0.03, 1.05)
         if k % columns == 0:
             panel.set_ylabel("independent fraction")
-    accuracy = panels[panels_needed - 1]
+    scores = panels[panels_needed - 1]
     for curves, colour in zip(results, _COLOURS, strict=False):
-        evaluated = curves.metrics.dropna(subset="eval_accuracy")
-        style.curve(
-            accuracy, evaluated.assign(percent=100 * evaluated["eval_accuracy"]), "percent", curves.label, colour
-        )
-    accuracy.set_title("test accuracy (%)")
+        column = score_of(curves.metrics)
+        evaluated = curves.metrics.dropna(subset=column)
+        style.curve(scores, evaluated.assign(percent=100 * evaluated[column]), "percent", curves.label, colour)
+    scores.set_title(style.score(*(curves.metrics for curves in results)))
     for k, panel in enumerate(panels[:panels_needed]):
         panel.set_xlim(left=0)
         panel.xaxis.set_major_formatter(style.thousands)

@@ -92,17 +92,19 @@ def load(runs: Sequence[RunDirectory]) -> list[Network]:
 
 
 def _network(run: RunDirectory, label: str) -> Network:
+    from stochastic_collapse.weights.files import state_of_checkpoint
+
     from stochastic_collapse.collapse import clustered, normalized_distance
-    from stochastic_collapse.models.weights import load_weights
-    from stochastic_collapse.neurons import incoming_vectors, neuron_layers, outgoing_vectors
+    from stochastic_collapse.networks import network_of
+    from stochastic_collapse.neurons import incoming_vectors, outgoing_vectors
 
     checkpoints = run.checkpoints()
     if not checkpoints:
         raise InputError(f"{run}: no checkpoint to draw")
     step, path = list(checkpoints.items())[-1]
     model = run.config().model.name
-    weights = load_weights(path, model)
-    there = {layer.name: layer for layer in neuron_layers(model, weights)}
+    weights = state_of_checkpoint(path)
+    there = {layer.name: layer for layer in network_of(run, weights).layers}
     layers = []
     for name in LAYERS.get(model, _spread(list(there))):
         incoming = normalized_distance(incoming_vectors(weights, there[name])).numpy()

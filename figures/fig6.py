@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from stochastic_collapse.config import identity
 from stochastic_collapse.errors import InputError
-from stochastic_collapse.runs import METRICS
+from stochastic_collapse.scores import score_of
 from stochastic_collapse.sweeps import SweptRun
 
 from . import style
@@ -100,19 +100,19 @@ def _origin(run: SweptRun) -> str | None:
 def _network(source: Sequence[SweptRun], drops: Sequence[SweptRun]) -> Network:
     """One network from the replicates of its run at the high learning rate, and all that were fine-tuned from them."""
     replicates = {run.replicate: run.directory for run in source}
-    after, accuracy = [], []
+    after, scores = [], []
     for run in drops:
         metrics, drop = run.directory.metrics(), int(run.varied[SETTING])
         length = int(metrics["step"].max())
         after.append(metrics.assign(drop=drop, length=length, replicate=run.replicate))
-        before = replicates[run.replicate].eval_accuracy(drop) if run.replicate in replicates else None
-        accuracy.append((drop, length, run.replicate, before, run.directory.eval_accuracy(length)))
-    table = pd.DataFrame(accuracy, columns=["drop", "length", "replicate", "before", "after"]).astype(float)
+        before = replicates[run.replicate].score(drop) if run.replicate in replicates else None
+        scores.append((drop, length, run.replicate, before, run.directory.score(length)))
+    table = pd.DataFrame(scores, columns=["drop", "length", "replicate", "before", "after"]).astype(float)
     collapse = _all(directory.collapse() for directory in replicates.values())
     return Network(
         source[0].experiment,
         _all(directory.metrics() for directory in replicates.values()),
-        _all(after) if after else pd.DataFrame(columns=[*METRICS, "drop", "length", "replicate"]),
+        _all(after) if after else source[0].directory.metrics().assign(drop=0, length=0, replicate=0).head(0),
         table,
         collapse[collapse["step"].isin(table["drop"])],
     )
@@ -210,8 +210,9 @@ def _loss(panel: Axes, network: Network, colours: Mapping[float, Any]) -> None:
 
 
 def _accuracy(panel: Axes, network: Network, colours: Mapping[float, Any]) -> None:
-    panel.set_title("test accuracy (%)", loc="left")
-    high, after = (table.assign(percent=100 * table["eval_accuracy"]) for table in (network.high, network.after))
+    panel.set_title(style.score(network.high), loc="left")
+    column = score_of(network.high)
+    high, after = (table.assign(percent=100 * table[column]) for table in (network.high, network.after))
     _curves(panel, network, high, after, "percent", colours)
     means = high.dropna(subset="percent").groupby("step")["percent"].mean()
     late = means[means.index >= min(colours, default=0)]
@@ -254,7 +255,7 @@ def _rate(metrics: pd.DataFrame) -> str:
 
 def _gained(after: Axes, before: Axes, network: Network, colours: Mapping[float, Any]) -> None:
     """Test accuracy at the end of each continuation, and below on a scale of its own just before its drop."""
-    after.set_title("test accuracy (%) after and before the drop", loc="left")
+    after.set_title(f"{style.score(network.high)} after and before the drop", loc="left")
     after.tick_params(labelbottom=False)
     before.set_xlabel("steps at the high learning rate")
     if network.accuracy.empty:

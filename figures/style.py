@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stochastic_collapse.runs import write_atomically
+from stochastic_collapse.scores import score_of
 
 ONE_COLUMN = 3.25
 TWO_COLUMNS = 6.75
@@ -70,6 +71,13 @@ def thousands(value: float, _position: object = None) -> str:
         if abs(value) >= unit:
             return f"{value / unit:g}{name}"
     return f"{value:g}"
+
+
+def score(*metrics: pd.DataFrame) -> str:
+    """The title of a panel of what says how good networks are, in per cent, of the metrics of their runs."""
+    names = {score_of(of_one) for of_one in metrics}
+    what = {"eval_accuracy": "accuracy", "eval_r2": "R²"}[names.pop()] if len(names) == 1 else "score"
+    return f"test {what} (%)"
 
 
 def number(value: float) -> str:

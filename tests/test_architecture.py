@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import layers
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "python" / "stochastic_collapse"
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -144,3 +146,7 @@ def test_references_to_the_documentation_resolve(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_file_is_about_one_thing(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_the_picture_is_that_of_the_table() -> None:
+    assert (ROOT / "docs" / "layers.svg").read_text(encoding="utf-8") == layers.picture()

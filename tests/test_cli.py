@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from stochastic_collapse import cli
 
@@ -151,22 +152,25 @@ def test_data_lists(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "-f", "TINY", "optimizer.lrr=1"], "did you mean 'lr'?"),
         (["train", "-f", "TINY", "data={name: cifar10}"], "run `sc data cifar10` to download it"),
         (["train", "-f", "TINY", "model={name: vgg16}"], "vgg16 needs images of at least 32 × 32 pixels, found 4 × 4"),
-        (["analyze"], "give either RUN directories, or --weights FILE with --model NAME"),
+        (["analyze"], "give either RUN directories, or --weights FILE"),
         (["analyze", "/nowhere"], "/nowhere: no such run directory"),
-        (["analyze", "--weights", "TINY", "--model", "mlp"], "tiny.yaml: cannot be read as a PyTorch file"),
+        (["analyze", "--weights", "TINY", "--model", "mlp"], "tiny.yaml: not a file of safetensors or torch.save"),
         (
-            ["analyze", "--weights", "TINY", "--model", "mpl"],
-            "no built-in network 'mpl'; expected one of mlp, vgg16, resnet18",
+            ["analyze", "--weights", "WEIGHTS", "--model", "mpl"],
+            "no built-in network 'mpl'; did you mean 'mlp'?",
         ),
         (["analyze", "/tmp", "--steps", "1", "--every-checkpoint"], "give either --steps or --every-checkpoint"),
         (["analyze", "/tmp", "--neurons", "3"], "--neurons and --examples go with --attractivity"),
         (["analyze", "--weights", "TINY", "--model", "mlp", "--attractivity"], "--attractivity needs a RUN"),
-        (["train", "-f", "TINY", "model=vgg16"], "model: expected settings such as model.name=mlp, found 'vgg16'"),
-        (["analyze", "/tmp", "--steps", ""], "expected step numbers"),
-        (["analyze", "/tmp", "--steps", "1,x"], "expected step numbers such as 10000,20000, found '1,x'"),
+        (
+            ["train", "-f", "TINY", "model=vgg16"],
+            "override 'model=vgg16': model.name: missing; expected one of mlp, vgg16",
+        ),
+        (["analyze", "/tmp", "--steps", ""], "expected numbers such as 10000,20000, found ''"),
+        (["analyze", "/tmp", "--steps", "1,x"], "expected numbers such as 10000,20000, found '1,x'"),
         (["figures", "figg"], "figg: no such figure"),
         (["figures", "collapse"], "name the runs to draw"),
-        (["data", "mnist"], "no dataset 'mnist' to fetch"),
+        (["data", "imagenet"], "no dataset 'imagenet' to fetch"),
         (["data", "cifar10", "--from", "/nowhere"], "/nowhere: no such file or folder"),
         (["data", "--from", "/tmp"], "--from needs a dataset's name"),
     ],
@@ -174,7 +178,9 @@ def test_data_lists(capsys: pytest.CaptureFixture[str]) -> None:
 def test_mistakes_exit_2_with_one_clear_line(
     arguments: list[str], says: str, tiny_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, out, err = sc(capsys, *[tiny_file if a == "TINY" else a for a in arguments])
+    weights = tiny_file.with_name("weights.pt")
+    torch.save(torch.nn.Linear(2, 2).state_dict(), weights)
+    status, out, err = sc(capsys, *[{"TINY": tiny_file, "WEIGHTS": weights}.get(a, a) for a in arguments])
     assert status == 2
     assert out == ""
     assert says in err

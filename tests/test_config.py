@@ -35,7 +35,7 @@ def mistake(file: Path | None, *overrides: str) -> str:
         ("micro_batch=0", "micro_batch: input should be greater than or equal to 1, found 0"),
         ("gradient_noise=no", "gradient_noise: input should be 'sampled', 'none' or 'isotropic', found 'no'"),
         ("seed=0", "seed: input should be greater than or equal to 1"),
-        ("model.name=vgg", "model.name: expected one of mlp, vgg16, resnet18, found 'vgg'; did you mean 'vgg16'?"),
+        ("model.name=vgg", "python:MODULE:CALLABLE, found 'vgg'; did you mean 'vgg19'?"),
         ("model.widths=[8,0]", "model.widths.1: input should be greater than or equal to 1, found 0"),
         ("compile=7", "compile: input should be 'auto', True or False, found 7"),
         ("data.target_noise=0.5", "data.target_noise needs loss: mse, found loss: cross_entropy"),

@@ -1,4 +1,4 @@
-"""README and the page of commands: every command there is run here, made small, or is named with the test that does."""
+"""README and pages of commands: every command there is run here, made small, or is named with the test that does."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import pytest
 import torch
 
 from stochastic_collapse import cli
-from stochastic_collapse.config import VGG16Settings
+from stochastic_collapse.config import VGGSettings
 from stochastic_collapse.models import build_model
+from stochastic_collapse.task import Task
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BY_EXAMPLE = (ROOT / "docs" / "how-to" / "commands.md").read_text(encoding="utf-8")
+BY_EXAMPLE, RUNS = (
+    (ROOT / "docs" / "how-to" / name).read_text(encoding="utf-8") for name in ("commands.md", "look-after-runs.md")
+)
 
 _SHORT = ["max_steps=40", "schedule.warmup_steps=0", "eval_every=0", "log_every=20", "checkpoint_every=20"]
 _SHORT += ["collapse.every=20"]
@@ -44,6 +47,7 @@ SMALLER: dict[str, list[str]] = {
     "sc simulate-toy students -f configs/toys/students_threshold.yaml": ["trajectories=8", "snapshots=[0,2]"],
     "sc teacher-student": ["trajectories=2", "snapshots=[0,10]"],
     "sc two-neurons": ["trajectories=2", "snapshots=[0,10]"],
+    "sc runs optimizer.lr=0.1 --show": ["name=demo"],
     "sc analyze runs/digits-mlp-* --attractivity": ["--neurons", "1", "--examples", "8"],
 }
 """What makes a command quick, by how it begins."""
@@ -69,10 +73,10 @@ CHANGED: dict[str, str] = {"5000,20000": "20,40", "from.step=10000": "from.step=
 
 def commands() -> Iterator[str]:
     """All commands in blocks of shell, and those in the table of figures."""
-    for block in re.findall(r"```sh\n(.*?)```", README + BY_EXAMPLE, re.DOTALL):
+    for block in re.findall(r"```sh\n(.*?)```", README + BY_EXAMPLE + RUNS, re.DOTALL):
         for line in block.splitlines():
             if line.strip():
-                yield re.sub(r"\s+#.*", "", line).strip()
+                yield re.sub(r"\s+(#|> ).*", "", line).strip()
     figures = BY_EXAMPLE.partition("## Figures")[2].partition("\n## ")[0]
     yield from re.findall(r"`(sc [^`]+)`", figures)
 
@@ -87,10 +91,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("SC_RUNS", str(folder / "runs"))
-        for name, rate in (("demo", "0.1"), ("digits-mlp", "0.1")):
+        for name, rate in (("demo", "0.1"), ("demo", "0.05"), ("digits-mlp", "0.1")):
             settings = [f"name={name}", f"optimizer.lr={rate}", *_SHORT]
             assert cli.run(["train", "-f", "configs/digits/mlp_gelu.yaml", *settings]) == 0
-        vgg = build_model(VGG16Settings(name="vgg16", width=0.05), (3, 32, 32), 10)
+        vgg = build_model(VGGSettings(name="vgg16", width=0.05), Task((3, 32, 32), 10))
         torch.save({"state": {"model": vgg.state_dict()}}, folder / "state_100000ba.pt")
     return folder
 
@@ -155,7 +159,7 @@ def test_python_examples_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -
     few = [*SMALLER["sc simulate-toy single-neuron"], "--engine", "torch"]
     assert cli.run(["simulate-toy", "single-neuron", "-f", "configs/toys/fig2_quick.yaml", *few]) == 0
     toy = next(Path("runs").glob("fig2-quick-*"))
-    program = "\n".join(re.findall(r"```python\n(.*?)```", README + BY_EXAMPLE, re.DOTALL))
+    program = "\n".join(re.findall(r"```python\n(.*?)```", README + BY_EXAMPLE + RUNS, re.DOTALL))
     program = program.replace('["optimizer.lr=0.1"]', repr(["optimizer.lr=0.1", *_SHORT]))
     program = program.replace("runs/fig2-quick-…", str(toy))
     names: dict[str, Any] = {"weights": torch.randn(5, 7), "batches": []}

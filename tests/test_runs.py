@@ -44,7 +44,7 @@ def test_written_files_are_as_readable_as_any(tmp_path: Path) -> None:
 def test_tables_read_back_to_the_last_bit(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     table = pd.DataFrame(
-        [[1, 0.1 + 0.2, 1e-17, 1 / 3, None, None], [2, 2.0, 3.0, 4.0, 0.7, 1.0]], columns=list(METRICS)
+        [[1, 0.1 + 0.2, 1e-17, 1 / 3, None, None], [2, 2.0, 3.0, 4.0, 0.7, 1.0]], columns=[*METRICS, "eval_accuracy"]
     )
     run.write_metrics(table)
     first = (tmp_path / "metrics.csv").read_bytes()
@@ -135,13 +135,13 @@ def test_the_accuracy_of_a_step_and_a_median_of_several(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     accuracies = [0.1, None, 0.9, 0.2, 0.8, 0.7]
     rows = [[k, 0.0, 0.1, 0.5, 0.4, accuracy] for k, accuracy in enumerate(accuracies)]
-    run.write_metrics(pd.DataFrame(rows, columns=list(METRICS)))
-    assert run.eval_accuracy(0) == 0.1
-    assert run.eval_accuracy(1) == 0.1
-    assert run.eval_accuracy(5) == 0.7
-    assert run.eval_accuracy(5, 5) == 0.7  # of 0.1, 0.9, 0.2, 0.8, 0.7
-    assert run.eval_accuracy(3, 5) == 0.2
-    assert run.eval_accuracy(-1) is None
+    run.write_metrics(pd.DataFrame(rows, columns=[*METRICS, "eval_accuracy"]))
+    assert run.score(0) == 0.1
+    assert run.score(1) == 0.1
+    assert run.score(5) == 0.7
+    assert run.score(5, 5) == 0.7  # of 0.1, 0.9, 0.2, 0.8, 0.7
+    assert run.score(3, 5) == 0.2
+    assert run.score(-1) is None
 
 
 def test_a_damaged_status_is_named(tmp_path: Path) -> None:

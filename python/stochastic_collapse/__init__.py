@@ -9,12 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .catalogue import load_runs
     from .collapse import attractivity, measure_collapse
-    from .compression import Compression, compress
+    from .compression import load_compressed
+    from .compression.compress import Compression, compress
     from .config import TrainConfig, load_config
     from .monitor import CollapseMonitor
     from .toys import ToyConfig, ToyRun, load_toy, load_toys, simulate_toy
-    from .training import TrainResult, finetune, load_compressed, train, train_replicates
+    from .training import TrainResult, finetune, train, train_replicates
 
 from .resources import shipped
 
@@ -26,6 +28,7 @@ __path__.append(str(shipped("figures").parent))
 _HOME = {
     "TrainConfig": "config",
     "load_config": "config",
+    "load_runs": "catalogue",
     "finetune": "training",
     "train": "training",
     "train_replicates": "training",
@@ -34,7 +37,7 @@ _HOME = {
     "attractivity": "collapse",
     "Compression": "compression",
     "compress": "compression",
-    "load_compressed": "training",
+    "load_compressed": "compression",
     "CollapseMonitor": "monitor",
     "ToyConfig": "toys",
     "ToyRun": "toys",
@@ -55,6 +58,7 @@ __all__ = [
     "finetune",
     "load_compressed",
     "load_config",
+    "load_runs",
     "load_toy",
     "load_toys",
     "measure_collapse",

@@ -1,7 +1,7 @@
 """Run directories: the only code that knows paths and file names in a run (docs/reference/run-directory.md#training).
 
     runs/<name>-<hash12>/replicate_<k>/
-        config.yaml  metrics.csv  collapse.csv  compression.csv  status.json  checkpoints/step_00020000.pt
+        config.yaml  task.json  metrics.csv  collapse.csv  compression.csv  status.json  checkpoints/step_00020000.pt
 
 Every file appears atomically: it is written beside its place, flushed to disk, and renamed.
 """
@@ -15,7 +15,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +24,8 @@ from filelock import FileLock, Timeout
 
 from .config import NOT_IDENTIFYING, TrainConfig, dump_yaml, identity, load_config
 from .errors import InputError, RunLocked
+from .scores import SCORE_NAMES, SCORES, score_in_digits, score_of
+from .task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Columns of the tables, and their types. A blank in metrics.csv means: not evaluated at this step.
-METRICS = {"step": int, "epoch": float, "lr": float, "train_loss": float, "eval_loss": float, "eval_accuracy": float}
+METRICS = {"step": int, "epoch": float, "lr": float, "train_loss": float, "eval_loss": float}
 COLLAPSE = {
     "step": int,
     "layer": str,
@@ -70,6 +72,8 @@ COMPRESSION = {
     "accuracy_after": float,
     "largest_change": float,
 }
+_OTHER_NAMES = {f"accuracy_{when}": f"r2_{when}" for when in ("before", "after")}
+"""Of columns of compression.csv where real targets are predicted."""
 
 _LOCK_SECONDS = 0.5  # longer than `RunDirectory.is_locked` holds a lock
 _TEMPORARY = ".sc-tmp"  # ends the names of half-written files
@@ -166,20 +170,45 @@ class RunDirectory:
         except ValueError as error:
             raise InputError(f"{path}: damaged: {error}; delete it, and the same command continues the run") from None
 
+    def write_task(self, task: Task) -> None:
+        self._write_text("task.json", json.dumps(task.to_json(), indent=2) + "\n")
+
+    def task(self) -> Task | None:
+        """What the data asked of the network; None of a run of a version that did not write it."""
+        path = self.path / "task.json"
+        try:
+            return Task.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}: damaged: {error}; delete it, and the same command continues the run") from None
+
     # --- tables ---
 
     def write_metrics(self, table: pd.DataFrame) -> None:
-        self._write_table("metrics.csv", table[list(METRICS)])
+        self._write_table("metrics.csv", table[[*METRICS, *(name for name in SCORES if name in table)]])
 
     def metrics(self) -> pd.DataFrame:
-        """One row per logged step, with the columns METRICS; empty before the first was written."""
-        return self._table("metrics.csv", METRICS)
+        """One row per logged step, with the columns METRICS and those of SCORES that the task has.
 
-    def eval_accuracy(self, step: int, evaluations: int = 1) -> float | None:
-        """Median of the last `evaluations` test accuracies, between 0 and 1, up to `step`; None where there is none."""
+        Empty, with an accuracy, before the first was written.
+        """
+        return self._table("metrics.csv", lambda there: {**METRICS, **_scores(there or ["eval_accuracy"])})
+
+    def score(self, step: int, evaluations: int = 1) -> float | None:
+        """Median of the last `evaluations` scores on the test set (`score_of`) up to `step`; None where none is."""
         metrics = self.metrics()
-        evaluated = metrics.loc[metrics["step"] <= step, "eval_accuracy"].dropna()
+        evaluated = metrics.loc[metrics["step"] <= step, score_of(metrics)].dropna()
         return float(evaluated.tail(evaluations).median()) if len(evaluated) else None
+
+    def score_name(self) -> str:
+        """What that score is called."""
+        return SCORE_NAMES[score_of(self.metrics())]
+
+    def score_in_digits(self, step: int, evaluations: int = 1) -> str | None:
+        """`score` as text."""
+        value = self.score(step, evaluations)
+        return None if value is None else score_in_digits(score_of(self.metrics()), value)
 
     def write_collapse(self, table: pd.DataFrame) -> None:
         self._write_table("collapse.csv", table[list(COLLAPSE)])
@@ -200,14 +229,15 @@ class RunDirectory:
         return self._table("attractivity.csv", ATTRACTIVITY)
 
     def write_compression(self, table: pd.DataFrame) -> None:
-        self._write_table("compression.csv", table[list(COMPRESSION)])
+        self._write_table("compression.csv", table[list(_compression(list(table.columns)))])
 
     def compression(self) -> pd.DataFrame:
         """What `sc compress` found, a row per checkpoint and tolerance, with the columns COMPRESSION; empty before.
 
-        Accuracies are between 0 and 1; `largest_change` is the largest absolute change of a logit.
+        Accuracies are between 0 and 1, and called r2 where real targets are predicted; `largest_change` is the largest
+        absolute change of an output.
         """
-        return self._table("compression.csv", COMPRESSION)
+        return self._table("compression.csv", _compression)
 
     # --- checkpoints ---
 
@@ -266,22 +296,35 @@ class RunDirectory:
         with write_atomically(self.path / name) as temporary:
             table.to_csv(temporary, index=False)
 
-    def _table(self, name: str, columns: Mapping[str, type]) -> pd.DataFrame:
+    def _table(self, name: str, of: Mapping[str, type] | Callable[[list[str]], Mapping[str, type]]) -> pd.DataFrame:
+        """A table; `of` are its columns and their types, or what tells them, for the columns that are there."""
         import pandas as pd  # takes a third of a second, which not every command has to wait for
 
         path = self.path / name
         if not path.is_file():
+            columns = of([]) if callable(of) else of
             return pd.DataFrame(columns=list(columns)).astype(dict(columns))
         try:
             table = pd.read_csv(path, dtype=str)  # text to numbers below: to the last bit, in every version of pandas
         except ValueError as error:
             raise InputError(f"{path}: not a table: {error}") from None
+        columns = of(list(table.columns)) if callable(of) else of
         if list(table.columns) != list(columns):
             raise InputError(f"{path}: expected the columns {', '.join(columns)}, found {', '.join(table.columns)}")
         try:
             return table.astype(dict(columns))
         except ValueError as error:
             raise InputError(f"{path}: a column holds what it should not: {error}") from None
+
+
+def _scores(there: Sequence[str]) -> dict[str, type]:
+    found: dict[str, type] = {name: kind for name, kind in SCORES.items() if name in there}
+    return found or {"eval_accuracy": float}
+
+
+def _compression(there: Sequence[str]) -> dict[str, type]:
+    """Columns of compression.csv, of which some have another name in some tables."""
+    return {_OTHER_NAMES[name] if _OTHER_NAMES.get(name) in there else name: kind for name, kind in COMPRESSION.items()}
 
 
 def find_runs(paths: Sequence[str | Path]) -> list[RunDirectory]:

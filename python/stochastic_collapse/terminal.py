@@ -160,9 +160,10 @@ def print_comparison(columns: Sequence[tuple[str, RunDirectory, pd.DataFrame]]) 
         for layer in layers
     ]
     rows.append(["all layers", *(f"{t['independent'].sum() / t['neurons'].sum():.3f}" for t in last)])
-    for name, evaluations in (("test accuracy", 1), ("median of last 5", 5)):
-        values = [run.eval_accuracy(step, evaluations) for (_, run, _), step in zip(columns, steps, strict=True)]
-        rows.append([name, *("–" if value is None else f"{value:.1%}" for value in values)])
+    names = " or ".join(dict.fromkeys(run.score_name() for _, run, _ in columns))
+    for title, evaluations in ((f"test {names}", 1), ("median of last 5", 5)):
+        values = [run.score_in_digits(step, evaluations) for (_, run, _), step in zip(columns, steps, strict=True)]
+        rows.append([title, *("–" if value is None else value for value in values)])
     rows.append(["at step", *map(str, steps)])
     print_table("fraction of independent neurons", ["layer", *(label for label, _, _ in columns)], rows)
 

@@ -11,17 +11,18 @@ from torch import nn
 
 from stochastic_collapse import measure_collapse, train
 from stochastic_collapse.collapse import analyze_run, analyze_weights
-from stochastic_collapse.config import MLPSettings, ResNet18Settings, TrainConfig, VGG16Settings
+from stochastic_collapse.config import MLPSettings, ResNetSettings, TrainConfig, VGGSettings
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.models import build_model
 from stochastic_collapse.neurons import incoming_vectors, neuron_vectors, outgoing_vectors, trace
 from stochastic_collapse.runs import COLLAPSE, RunDirectory
+from stochastic_collapse.task import Task
 
 Tiny = Callable[..., TrainConfig]
 
 
 def test_vectors_are_incoming_bias_outgoing() -> None:
-    model = build_model(MLPSettings(name="mlp", widths=(5, 4)), (1, 2, 3), 3)
+    model = build_model(MLPSettings(name="mlp", widths=(5, 4)), Task((1, 2, 3), 3))
     parameters = dict(model.named_parameters())
     layer = trace(model, torch.zeros(2, 1, 2, 3)).layers[1]
     w = neuron_vectors(parameters, layer)
@@ -32,7 +33,7 @@ def test_vectors_are_incoming_bias_outgoing() -> None:
 
 
 def test_a_flattened_channel_owns_a_block_of_columns() -> None:
-    model = build_model(VGG16Settings(name="vgg16", width=0.02), (3, 64, 64), 3)  # 2 × 2 pixels at the end
+    model = build_model(VGGSettings(name="vgg16", width=0.02), Task((3, 64, 64), 3))  # 2 × 2 pixels at the end
     parameters = dict(model.named_parameters())
     layer = next(one for one in trace(model, torch.zeros(2, 3, 64, 64)).layers if one.name == "conv13")
     w = neuron_vectors(parameters, layer)
@@ -43,7 +44,7 @@ def test_a_flattened_channel_owns_a_block_of_columns() -> None:
 
 
 def test_a_residual_stream_is_one_layer() -> None:
-    model = build_model(ResNet18Settings(name="resnet18", width=0.1), (3, 32, 32), 10)
+    model = build_model(ResNetSettings(name="resnet18", width=0.1), Task((3, 32, 32), 10))
     stream = next(layer for layer in trace(model, torch.zeros(2, 3, 32, 32)).layers if layer.name == "layer2.stream")
     assert [part.parameter for part in stream.incoming if part.parameter.endswith("weight")] == [
         "layer2.0.conv2.weight",
@@ -62,7 +63,7 @@ def test_a_residual_stream_is_one_layer() -> None:
 
 def test_planted_collapse_is_found() -> None:
     torch.manual_seed(0)
-    model = build_model(MLPSettings(name="mlp", widths=(20, 10)), (1, 8, 8), 10)
+    model = build_model(MLPSettings(name="mlp", widths=(20, 10)), Task((1, 8, 8), 10))
     first, second = model.get_submodule("fc1"), model.get_submodule("fc2")
     assert isinstance(first, nn.Linear)
     assert isinstance(second, nn.Linear)
@@ -85,7 +86,7 @@ def test_planted_collapse_is_found() -> None:
 
 def test_layers_side_by_side_are_measured_as_one_by_one() -> None:
     torch.manual_seed(0)
-    model = build_model(VGG16Settings(name="vgg16", width=0.1), (3, 32, 32), 10)
+    model = build_model(VGGSettings(name="vgg16", width=0.1), Task((3, 32, 32), 10))
     threads = torch.get_num_threads()
     tables = []
     for count in (1, 3):
@@ -111,7 +112,9 @@ def test_runs_on_disk(tiny: Tiny) -> None:
     with pytest.raises(InputError, match="no checkpoint of step 7, 8; there are 15, 30, 40"):
         analyze_run(run, [8, 15, 7])
     file = analyze_weights(run.checkpoint(40), "mlp")
-    assert file.drop(columns="step").to_dict("records") == result.collapse.drop(columns="step").to_dict("records")
+    assert file.collapse.drop(columns="step").to_dict("records") == result.collapse.drop(columns="step").to_dict(
+        "records"
+    )
 
 
 def test_a_run_without_checkpoints_is_refused(tmp_path: Path) -> None:

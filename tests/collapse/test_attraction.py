@@ -18,10 +18,11 @@ from torch.nn import functional
 
 from stochastic_collapse import attractivity, theory
 from stochastic_collapse.collapse.normal import Examples, NormalGradients, Place
-from stochastic_collapse.config import MLPSettings, ResNet18Settings, VGG16Settings
+from stochastic_collapse.config import MLPSettings, ResNetSettings, VGGSettings
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.models import build_model
 from stochastic_collapse.neurons import NeuronLayer, Part, neuron_vectors, trace
+from stochastic_collapse.task import Task
 
 Array = npt.NDArray[np.float64]
 
@@ -195,7 +196,7 @@ def test_agrees_with_finite_differences_of_the_loss(act: nn.Module, members: tup
 @pytest.mark.parametrize(("layer", "members"), [(1, (0,)), (3, (0, 1)), (12, (1,)), (12, (0, 1))])
 def test_convolutions_and_pooling_agree_with_plain_gradients(layer: int, members: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    model = build_model(VGG16Settings(name="vgg16", width=0.05), (3, 32, 32), 3).double()
+    model = build_model(VGGSettings(name="vgg16", width=0.05), Task((3, 32, 32), 3)).double()
     images, labels = torch.randn(2, 3, 32, 32).double(), torch.tensor([0, 2])
     place = Place(trace(model, images).layers[layer], members)
     gradients = NormalGradients(Examples(model, images, [labels], functional.cross_entropy), place)
@@ -293,7 +294,9 @@ def images_and_labels(n: int = 12) -> tuple[Tensor, Tensor]:
 
 def mlp(act: str = "gelu") -> nn.Module:
     torch.manual_seed(0)
-    model = build_model(MLPSettings.model_validate({"name": "mlp", "widths": (6, 5), "activation": act}), (1, 4, 4), 3)
+    model = build_model(
+        MLPSettings.model_validate({"name": "mlp", "widths": (6, 5), "activation": act}), Task((1, 4, 4), 3)
+    )
     nn.init.normal_(model.get_parameter("fc1.bias"))
     return model
 
@@ -384,7 +387,7 @@ def test_networks_that_cannot_be_probed_are_refused() -> None:
         attractivity(mlp(), images, labels[:-1], lr=0.1, batch_size=4)
     with pytest.raises(InputError, match="cannot be traced"):
         attractivity(nn.Linear(2, 2), torch.zeros(3, 5), torch.zeros(3).long(), lr=0.1, batch_size=4)
-    resnet = build_model(ResNet18Settings(name="resnet18", width=0.05), (1, 8, 8), 3)
+    resnet = build_model(ResNetSettings(name="resnet18", width=0.05), Task((1, 8, 8), 3))
     with pytest.raises(InputError, match="batch normalization mixes the examples"):
         attractivity(resnet, torch.zeros(3, 1, 8, 8), labels[:3], lr=0.1, batch_size=4)
     broken = mlp()

@@ -12,7 +12,7 @@ import torch
 
 from stochastic_collapse import compress, load_config
 from stochastic_collapse.data.datasets import load_dataset
-from stochastic_collapse.data.loader import Normalizer
+from stochastic_collapse.data.examples import Normalizer
 from stochastic_collapse.models import build_model
 
 WEIGHTS = Path(__file__).parent / "data" / "digits_lr0.1_step20000.pt"
@@ -21,13 +21,13 @@ WEIGHTS = Path(__file__).parent / "data" / "digits_lr0.1_step20000.pt"
 def test_a_third_of_the_neurons_goes_and_the_accuracy_stays() -> None:
     config = load_config("configs/digits/mlp_gelu.yaml")
     dataset = load_dataset(config.data)
-    model = build_model(config.model, dataset.image_shape, dataset.num_classes)
+    model = build_model(config.model, dataset.task)
     model.load_state_dict(torch.load(WEIGHTS, weights_only=True))
-    images = Normalizer(dataset, torch.device("cpu"), torch.contiguous_format)(dataset.test.images)
+    images = Normalizer(dataset, torch.device("cpu"), torch.contiguous_format)(dataset.test.inputs)
 
     def accuracy(network: torch.nn.Module) -> float:
         with torch.no_grad():
-            return float((network(images).argmax(1) == dataset.test.labels).double().mean())
+            return float((network(images).argmax(1) == dataset.test.targets).double().mean())
 
     result = compress(model, images, 0.1, evaluate=accuracy)
     assert result.after.neurons <= 0.7 * result.before.neurons

@@ -10,6 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from stochastic_collapse.config import CIFAR10Settings, CIFAR100Settings, DigitsSettings, SyntheticSettings
+from stochastic_collapse.data.dataset import first
 from stochastic_collapse.data.datasets import load_dataset
 from stochastic_collapse.data.files import CIFAR10, CIFAR100, Archive
 from stochastic_collapse.errors import InputError
@@ -31,38 +32,38 @@ def write_records(archive: Archive, root: Path, seed: int = 0) -> dict[str, np.n
 
 def test_digits() -> None:
     digits = load_dataset(DigitsSettings(name="digits"))
-    assert digits.train.images.shape == (1437, 1, 8, 8)
-    assert digits.test.images.shape == (360, 1, 8, 8)
-    assert digits.train.images.max() == 16
+    assert first(digits.train.inputs).shape == (1437, 1, 8, 8)
+    assert first(digits.test.inputs).shape == (360, 1, 8, 8)
+    assert first(digits.train.inputs).max() == 16
     pixels, labels = load_digits(return_X_y=True)
-    everything = torch.cat([digits.train.images, digits.test.images]).double().reshape(1797, -1)
+    everything = torch.cat([first(digits.train.inputs), first(digits.test.inputs)]).double().reshape(1797, -1)
     assert sorted(map(tuple, everything.tolist())) == sorted(map(tuple, pixels.tolist()))
     # stratified: each class has its share in the test split
-    counts = torch.bincount(digits.test.labels, minlength=10).numpy()
+    counts = torch.bincount(digits.test.targets, minlength=10).numpy()
     assert np.abs(counts - 0.2 * np.bincount(labels)).max() < 1
     again = load_dataset(DigitsSettings(name="digits"))
-    assert torch.equal(again.test.images, digits.test.images)
+    assert torch.equal(first(again.test.inputs), first(digits.test.inputs))
 
 
 def test_a_part_of_the_training_set_is_stratified_and_in_order() -> None:
     whole = load_dataset(DigitsSettings(name="digits"))
     part = load_dataset(DigitsSettings(name="digits", train_size=96))
-    assert sorted(torch.bincount(part.train.labels).tolist()) == [9] * 4 + [10] * 6
+    assert sorted(torch.bincount(part.train.targets).tolist()) == [9] * 4 + [10] * 6
     taken = dict.fromkeys(range(10), 0)
     expected = []
-    for k, label in enumerate(whole.train.labels.tolist()):
+    for k, label in enumerate(whole.train.targets.tolist()):
         if taken[label] < (10 if label < 6 else 9):
             taken[label] += 1
             expected.append(k)
-    assert torch.equal(part.train.images, whole.train.images[expected])
-    assert torch.equal(part.train.labels, whole.train.labels[expected])
-    assert torch.equal(part.test.images, whole.test.images)
+    assert torch.equal(first(part.train.inputs), first(whole.train.inputs)[expected])
+    assert torch.equal(part.train.targets, whole.train.targets[expected])
+    assert torch.equal(first(part.test.inputs), first(whole.test.inputs))
     assert (part.mean, part.std) == (whole.mean, whole.std)
 
 
 def test_small_classes_give_all_they_have() -> None:
-    counts = torch.bincount(load_dataset(DigitsSettings(name="digits")).train.labels)
-    found = torch.bincount(load_dataset(DigitsSettings(name="digits", train_size=1430)).train.labels)
+    counts = torch.bincount(load_dataset(DigitsSettings(name="digits")).train.targets)
+    found = torch.bincount(load_dataset(DigitsSettings(name="digits", train_size=1430)).train.targets)
     cut = found < counts
     assert cut.any()
     assert found[~cut].max() <= found[cut].min() + 1
@@ -84,21 +85,21 @@ def test_parts_that_cannot_be_are_refused(size: int, says: str) -> None:
 def test_cifar10_layout(tmp_path: Path) -> None:
     written = write_records(CIFAR10, tmp_path)
     dataset = load_dataset(CIFAR10Settings(name="cifar10"), tmp_path)
-    assert dataset.train.images.shape == (50_000, 3, 32, 32)
-    assert dataset.test.images.shape == (10_000, 3, 32, 32)
+    assert first(dataset.train.inputs).shape == (50_000, 3, 32, 32)
+    assert first(dataset.test.inputs).shape == (10_000, 3, 32, 32)
     record = written["data_batch_3.bin"][17]
-    assert dataset.train.labels[20_017] == record[0]
+    assert dataset.train.targets[20_017] == record[0]
     # red, green, blue planes, each in row order
-    assert dataset.train.images[20_017, 2, 5, 7] == record[1 + 2 * 1024 + 5 * 32 + 7]
-    assert torch.equal(dataset.test.labels, torch.from_numpy(written["test_batch.bin"][:, 0].astype(np.int64)))
+    assert first(dataset.train.inputs)[20_017, 2, 5, 7] == record[1 + 2 * 1024 + 5 * 32 + 7]
+    assert torch.equal(dataset.test.targets, torch.from_numpy(written["test_batch.bin"][:, 0].astype(np.int64)))
 
 
 def test_cifar100_takes_the_fine_label(tmp_path: Path) -> None:
     written = write_records(CIFAR100, tmp_path)
     dataset = load_dataset(CIFAR100Settings(name="cifar100"), tmp_path)
     assert dataset.num_classes == 100
-    assert dataset.train.labels[123] == written["train.bin"][123, 1]
-    assert dataset.train.images[123, 0, 0, 1] == written["train.bin"][123, 3]
+    assert dataset.train.targets[123] == written["train.bin"][123, 1]
+    assert first(dataset.train.inputs)[123, 0, 0, 1] == written["train.bin"][123, 3]
 
 
 def test_missing_and_damaged_files_say_what_to_do(tmp_path: Path) -> None:
@@ -118,8 +119,10 @@ def test_missing_and_damaged_files_say_what_to_do(tmp_path: Path) -> None:
 
 def test_synthetic_is_as_normalized_as_it_says() -> None:
     dataset = load_dataset(SyntheticSettings(name="synthetic", train_size=200, shape=(2, 16, 16), num_classes=5))
-    pixels = dataset.train.images.double()
+    pixels = first(dataset.train.inputs).double()
     assert dataset.image_shape == (2, 16, 16)
+    assert dataset.mean is not None
+    assert dataset.std is not None
     assert pixels.mean().item() == pytest.approx(dataset.mean[0], rel=0.03)
     assert pixels.std().item() == pytest.approx(dataset.std[0], rel=0.03)
-    assert torch.bincount(dataset.test.labels).tolist() == [26, 26, 26, 25, 25]
+    assert torch.bincount(dataset.test.targets).tolist() == [26, 26, 26, 25, 25]

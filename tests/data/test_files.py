@@ -9,14 +9,17 @@ import io
 import re
 import tarfile
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stochastic_collapse.data import files
-from stochastic_collapse.data.files import CIFAR10, Archive, DataFile, check, download, import_from
+from stochastic_collapse.data.downloads import Archive, DataFile, FileSet, Published
+from stochastic_collapse.data.files import CIFAR10, SVHN, TINY_IMAGENET, check, download, import_from
 from stochastic_collapse.errors import InputError, StochasticCollapseError
 
 
@@ -51,39 +54,52 @@ def small(contents: dict[str, bytes], tmp_path: Path) -> Archive:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves one file with or without ranges, and can hang up early."""
+    """Serves files with or without ranges, and can hang up early."""
 
-    content = b""
+    contents: dict[str, bytes] = {}  # noqa: RUF012
     ranges = True
     cut_after: int | None = None
     requests: list[str | None] = []  # noqa: RUF012
+    names: list[str] = []  # noqa: RUF012
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
+        name = self.path.rpartition("/")[2]
+        content = self.contents[name]
         type(self).requests.append(wanted)
+        type(self).names.append(name)
         match = re.fullmatch(r"bytes=(\d+)-", wanted or "")
         start = int(match[1]) if match and self.ranges else 0
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(self.content) - start))
+        self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        stop = self.cut_after if self.cut_after is not None else len(self.content)
-        self.wfile.write(self.content[start:stop])
+        stop = self.cut_after if self.cut_after is not None else len(content)
+        self.wfile.write(content[start:stop])
 
     def log_message(self, *args: object) -> None:
         pass
 
 
-@pytest.fixture
-def served(small: Archive, tmp_path: Path) -> Iterator[tuple[Archive, type[Handler]]]:
-    content = (tmp_path / "server" / "cifar-10-binary.tar.gz").read_bytes()
-    handler = type("H", (Handler,), {"content": content, "requests": []})
+@contextmanager
+def serving(contents: dict[str, bytes]) -> Iterator[tuple[str, type[Handler]]]:
+    """Yield the address below which a server has the files, and its handler."""
+    handler = type("H", (Handler,), {"contents": contents, "requests": [], "names": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield dataclasses.replace(small, url=f"http://127.0.0.1:{server.server_port}/cifar-10-binary.tar.gz"), handler
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/", handler
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def served(small: Archive, tmp_path: Path) -> Iterator[tuple[Archive, type[Handler]]]:
+    name = "cifar-10-binary.tar.gz"
+    with serving({name: (tmp_path / "server" / name).read_bytes()}) as (url, handler):
+        yield dataclasses.replace(small, url=url + name), handler
 
 
 def test_download(served: tuple[Archive, type[Handler]], contents: dict[str, bytes], tmp_path: Path) -> None:
@@ -92,7 +108,7 @@ def test_download(served: tuple[Archive, type[Handler]], contents: dict[str, byt
     folder = download(archive, tmp_path / "data", lambda *news: seen.append(news))
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == contents
     assert [p.name for p in (tmp_path / "data").iterdir()] == [archive.folder]
-    assert ("cifar10", archive.size, archive.size) in seen
+    assert ("cifar-10-binary.tar.gz", archive.size, archive.size) in seen
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -125,7 +141,7 @@ def test_a_download_that_could_not_be_unpacked_is_kept(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(files, "import_from", full_disk)
+        patched.setattr(Archive, "take", full_disk)
         with pytest.raises(OSError, match="No space left"):
             download(archive, tmp_path / "data")
     download(archive, tmp_path / "data")
@@ -136,7 +152,7 @@ def test_a_download_of_something_else_is_refused_and_not_kept(
     served: tuple[Archive, type[Handler]], tmp_path: Path
 ) -> None:
     archive, handler = served
-    handler.content = b"<html>moved</html>".ljust(archive.size)
+    handler.contents["cifar-10-binary.tar.gz"] = b"<html>moved</html>".ljust(archive.size)
     with pytest.raises(InputError, match="not a complete tar archive"):
         download(archive, tmp_path / "data")
     assert list((tmp_path / "data").rglob("*")) == []
@@ -228,6 +244,85 @@ def test_listing_tells_states_apart(
 
 
 def test_the_official_checksums_are_sha256() -> None:
+    examples = {"cifar10": 60_000, "cifar100": 60_000, "mnist": 140_000, "fashion-mnist": 140_000, "svhn": 99_289}
     for archive in files.ARCHIVES.values():
-        assert all(re.fullmatch("[0-9a-f]{64}", file.sha256) for file in archive.files)
-        assert sum(file.records for file in archive.files) == 60_000
+        if isinstance(archive, Archive | FileSet):
+            assert all(re.fullmatch("[0-9a-f]{64}", file.sha256) for file in archive.files)
+            assert all(re.fullmatch("([0-9a-f]{64})?", file.sha256_unpacked) for file in archive.files)
+            assert sum(file.records for file in archive.files) == examples.pop(archive.name)  # MNIST: and labels
+        assert all(part.size > 0 and re.match("https?://", part.url) for part in archive.downloads)
+    assert examples == {}
+    assert re.fullmatch("[0-9a-f]{64}", TINY_IMAGENET.sha256)
+
+
+def test_partial_downloads_do_not_meet(tmp_path: Path) -> None:
+    """MNIST and Fashion-MNIST have files of the same names."""
+    places = [part.partial(tmp_path) for archive in files.ARCHIVES.values() for part in archive.downloads]
+    assert len(set(places)) == len(places) == 13
+
+
+@pytest.fixture
+def two() -> dict[str, bytes]:
+    rng = np.random.default_rng(1)
+    return {"train_32x32.mat": rng.bytes(7000), "test_32x32.mat": rng.bytes(5000)}
+
+
+def file_set(contents: dict[str, bytes], url: str) -> FileSet:
+    described = [DataFile(n, 1, hashlib.sha256(c).hexdigest(), size=len(c)) for n, c in contents.items()]
+    return dataclasses.replace(SVHN, url=url, files=tuple(described))
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_set_of_files_is_downloaded_one_by_one(two: dict[str, bytes], tmp_path: Path, ranges: bool) -> None:
+    with serving(two) as (url, handler):
+        archive = file_set(two, url)
+        handler.ranges, handler.cut_after = ranges, 6000  # the second is shorter than that
+        with pytest.raises(StochasticCollapseError, match=r"train_32x32\.mat: .* 6000 bytes are kept"):
+            download(archive, tmp_path)
+        handler.cut_after = None
+        folder = download(archive, tmp_path)
+        assert {p.name: p.read_bytes() for p in folder.iterdir()} == two
+        assert [p.name for p in tmp_path.iterdir()] == ["svhn"]
+        assert handler.requests == [None, "bytes=6000-", None]
+        (folder / "test_32x32.mat").write_bytes(b"damaged")
+        handler.names.clear()
+        download(archive, tmp_path)
+        assert handler.names == ["test_32x32.mat"]
+        assert set(check(archive, tmp_path).values()) == {"ok"}
+
+
+def test_a_file_that_is_another_is_refused_and_not_kept(two: dict[str, bytes], tmp_path: Path) -> None:
+    with serving(two | {"test_32x32.mat": b"x" * 5000}) as (url, _):
+        archive = file_set(two, url)
+        found, expected = hashlib.sha256(b"x" * 5000).hexdigest(), archive.files[1].sha256
+        with pytest.raises(InputError, match=f"not the official one: .*{found}, expected 5000 bytes with {expected}"):
+            download(archive, tmp_path)
+    assert check(archive, tmp_path) == {"train_32x32.mat": "ok", "test_32x32.mat": "missing"}
+    assert [p.name for p in tmp_path.rglob("*")] == ["svhn", "train_32x32.mat"]
+
+
+def test_an_archive_of_images_is_downloaded(tmp_path: Path) -> None:
+    members = {f"train/n0/images/n0_{i}.JPEG": bytes(10) for i in range(2)}
+    members |= {"val/images/val_0.JPEG": bytes(9), "val/val_annotations.txt": b"val_0.JPEG\tn0\t0\t0\n"}
+    with zipfile.ZipFile(tmp_path / "made", "w") as zipped:
+        for name, content in members.items():
+            zipped.writestr(f"tiny-imagenet-200/{name}", content)
+    content = (tmp_path / "made").read_bytes()
+    with serving({"t.zip": content}) as (url, handler):
+        archive: Published = dataclasses.replace(
+            TINY_IMAGENET,
+            url=f"{url}t.zip",
+            size=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            classes=1,
+            images_per_class=2,
+            validation_images=1,
+        )
+        handler.cut_after = 100
+        with pytest.raises(StochasticCollapseError, match="100 bytes are kept"):
+            download(archive, tmp_path / "data")
+        handler.cut_after = None
+        folder = download(archive, tmp_path / "data")
+    assert handler.requests == [None, "bytes=100-"]
+    assert {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.*") if p.is_file()} == members
+    assert [p.name for p in (tmp_path / "data").iterdir()] == ["tiny-imagenet-200"]

@@ -42,7 +42,7 @@ def store() -> Store:
         rows = [[step, 1.0, config.optimizer.lr, 1 / (1 + step), 0.5, a] for step, a in (accuracies or {}).items()]
         run.write_config(config)
         run.write_collapse(pd.DataFrame(measured, columns=list(COLLAPSE)))
-        run.write_metrics(pd.DataFrame(rows, columns=list(METRICS)))
+        run.write_metrics(pd.DataFrame(rows, columns=[*METRICS, "eval_accuracy"]))
         run.write_status(state, config.max_steps, 1.0)
         return run
 

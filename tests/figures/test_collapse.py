@@ -20,7 +20,7 @@ def curves(label: str, layers: int, replicates: int = 1) -> collapse.Curves:
                 measured.append([step, f"fc{layer}", 10, 0, round(10 * fraction), fraction, 5.0])
             logged.append([step, step / 100, 0.1, 0.5, 0.4, 0.9 + 0.01 * replicate])
     return collapse.Curves(
-        label, pd.DataFrame(measured, columns=list(COLLAPSE)), pd.DataFrame(logged, columns=list(METRICS))
+        label, pd.DataFrame(measured, columns=list(COLLAPSE)), pd.DataFrame(logged, columns=[*METRICS, "eval_accuracy"])
     )
 
 

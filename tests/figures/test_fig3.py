@@ -105,12 +105,13 @@ def test_up_to_three_layers(stored: Any, hidden: int, layers: list[str]) -> None
 
 
 def test_the_published_layers_are_there() -> None:
-    from stochastic_collapse.config import ResNet18Settings, VGG16Settings
+    from stochastic_collapse.config import ResNetSettings, VGGSettings
     from stochastic_collapse.models import build_model
     from stochastic_collapse.neurons import neuron_layers
+    from stochastic_collapse.task import Task
 
-    for settings in (VGG16Settings(name="vgg16", width=0.05), ResNet18Settings(name="resnet18", width=0.05)):
-        weights = dict(build_model(settings, (3, 32, 32), 10).named_parameters())
+    for settings in (VGGSettings(name="vgg16", width=0.05), ResNetSettings(name="resnet18", width=0.05)):
+        weights = dict(build_model(settings, Task((3, 32, 32), 10)).named_parameters())
         there = [layer.name for layer in neuron_layers(settings.name, weights)]
         assert set(fig3.LAYERS[settings.name]) <= set(there)
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stochastic_collapse.config import MLPSettings, ResNet18Settings, VGG16Settings
+from stochastic_collapse.config import MLPSettings, ResNetSettings, VGGSettings
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.models import build_model
 from stochastic_collapse.neurons import ExampleInput, Neurons, neuron_vectors, trace
+from stochastic_collapse.task import Task
 
 from .kinds import KINDS, Apply, Found
 
@@ -99,11 +100,11 @@ def test_what_depends_on_the_number_of_neurons_is_told() -> None:
 BUILT_IN: dict[str, tuple[Any, tuple[int, int, int]]] = {
     "mlp": (MLPSettings(name="mlp", widths=(7, 5, 6)), (1, 4, 4)),
     "mlp-relu": (MLPSettings(name="mlp", widths=(7,), activation="relu"), (1, 4, 4)),
-    "vgg16": (VGG16Settings(name="vgg16", width=0.1), (3, 32, 32)),
-    "vgg16-bn-relu": (VGG16Settings(name="vgg16", width=0.1, batch_norm=True, activation="relu"), (3, 32, 32)),
-    "vgg16-large-images": (VGG16Settings(name="vgg16", width=0.1), (3, 64, 96)),
-    "resnet18": (ResNet18Settings(name="resnet18", width=0.1), (3, 32, 32)),
-    "resnet18-relu": (ResNet18Settings(name="resnet18", width=0.07, activation="relu"), (3, 16, 16)),
+    "vgg16": (VGGSettings(name="vgg16", width=0.1), (3, 32, 32)),
+    "vgg16-bn-relu": (VGGSettings(name="vgg16", width=0.1, batch_norm=True, activation="relu"), (3, 32, 32)),
+    "vgg16-large-images": (VGGSettings(name="vgg16", width=0.1), (3, 64, 96)),
+    "resnet18": (ResNetSettings(name="resnet18", width=0.1), (3, 32, 32)),
+    "resnet18-relu": (ResNetSettings(name="resnet18", width=0.07, activation="relu"), (3, 16, 16)),
 }
 _VGG_LAYERS = [*(f"conv{k}" for k in range(1, 14)), "fc14", "fc15"]
 _RESNET_LAYERS = [
@@ -115,7 +116,7 @@ _RESNET_LAYERS = [
 def built_in(name: str) -> tuple[nn.Module, Tensor]:
     settings, shape = BUILT_IN[name]
     torch.manual_seed(0)
-    return build_model(settings, shape, 10).eval(), torch.randn(2, *shape)
+    return build_model(settings, Task(shape, 10)).eval(), torch.randn(2, *shape)
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

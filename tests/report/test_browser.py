@@ -121,7 +121,20 @@ def test_playing_goes_through_all_steps_and_ends(run: RunDirectory, page: Page) 
 def test_compression_and_settings_are_shown(run: RunDirectory, page: Page) -> None:
     page.open(write_report([run]))
     chosen = page.evaluate("document.querySelector('#compression-table tr.strong').innerText")
-    assert chosen.split() == ["0.1", "7", "(50%)", "110", "(50%)", "150", "(38%)", "0.0400", "89.60%", "−0.4", "0.25"]
+    assert chosen.split() == [
+        "0.1",
+        "7",
+        "(50%)",
+        "110",
+        "(50%)",
+        "150",
+        "(38%)",
+        "0.0400",
+        "89.60%",
+        "−0.4",
+        "points",
+        "0.25",
+    ]
     assert page.evaluate("document.querySelectorAll('#compression circle').length") == 6
     settings = page.evaluate("document.querySelector('#settings pre').textContent")
     assert settings == (run.path / "config.yaml").read_text()

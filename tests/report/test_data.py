@@ -11,11 +11,11 @@ import pytest
 from stochastic_collapse.collapse import analyze_run, clustered, normalized_distance
 from stochastic_collapse.config import TrainConfig
 from stochastic_collapse.errors import InputError
-from stochastic_collapse.models.weights import load_weights
 from stochastic_collapse.neurons import incoming_vectors, neuron_layers, outgoing_vectors
 from stochastic_collapse.report import collect
 from stochastic_collapse.report.data import POINTS, thinned
 from stochastic_collapse.runs import RunDirectory
+from stochastic_collapse.weights.files import state_of_checkpoint
 
 from .conftest import MakeRun, compression_table
 from .test_matrices import decoded
@@ -31,8 +31,8 @@ def test_curves_are_the_rows_of_metrics(run: RunDirectory) -> None:
     assert curves["train_loss"]["y"] == pytest.approx(list(metrics["train_loss"]), rel=1e-5)
     evaluated = metrics.dropna()
     assert 0 < len(evaluated) < len(metrics)
-    assert curves["eval_accuracy"]["x"] == list(evaluated["step"])
-    assert curves["eval_accuracy"]["y"] == pytest.approx(list(evaluated["eval_accuracy"]), rel=1e-5)
+    assert curves["score"]["x"] == list(evaluated["step"])
+    assert curves["score"]["y"] == pytest.approx(list(evaluated["eval_accuracy"]), rel=1e-5)
 
 
 def test_collapse_is_that_of_the_table_and_of_checkpoints_not_in_it(run: RunDirectory) -> None:
@@ -52,7 +52,7 @@ def test_distances_are_in_the_order_of_the_last_checkpoint(run: RunDirectory) ->
     assert found["steps"] == [15, 30, 40]
 
     def vectors(step: int) -> Any:
-        weights = load_weights(run.checkpoint(step), "mlp")
+        weights = state_of_checkpoint(run.checkpoint(step))
         layer = neuron_layers("mlp", weights)[0]
         return incoming_vectors(weights, layer), outgoing_vectors(weights, layer)
 
@@ -68,10 +68,11 @@ def test_distances_are_in_the_order_of_the_last_checkpoint(run: RunDirectory) ->
 def test_summary_and_compression(run: RunDirectory) -> None:
     found, metrics, last = of(run), run.metrics(), run.collapse().tail(2)
     summary = found["summary"]
-    assert summary["accuracy"] == pytest.approx(metrics["eval_accuracy"].iloc[-1])
-    assert summary["median_accuracy"] == pytest.approx(metrics["eval_accuracy"].dropna().tail(5).median())
+    assert summary["score"] == pytest.approx(metrics["eval_accuracy"].iloc[-1])
+    assert summary["median_score"] == pytest.approx(metrics["eval_accuracy"].dropna().tail(5).median())
     assert (summary["step"], summary["neurons"], summary["independent"]) == (40, 14, last["independent"].sum())
-    assert found["compression"] == compression_table().to_dict("records")
+    names = {"accuracy_before": "score_before", "accuracy_after": "score_after"}  # so called whatever the task
+    assert found["compression"] == compression_table().rename(columns=names).to_dict("records")
     assert summary["compression"] == found["compression"][1]
     assert found["notes"] == []
 
@@ -105,7 +106,7 @@ def test_a_run_that_has_just_begun(tiny: Callable[..., TrainConfig]) -> None:
     run.write_config(tiny())
     run.write_status("running", 0, 0.0)
     found = of(run)
-    assert found["curves"]["eval_accuracy"] == {"x": [], "y": []}
+    assert found["curves"]["score"] == {"x": [], "y": []}
     assert found["collapse"]["steps"] == found["distances"]["steps"] == found["compression"] == []
     assert set(found["summary"].values()) == {None}
 
@@ -136,7 +137,7 @@ def test_missing_tolerances_are_compressed(run: RunDirectory, monkeypatch: pytes
     places = [(row["step"], row["tolerance"]) for row in rows]
     assert places == [(30, 0), (30, 0.1), (40, 0.05), (40, 0.1), (40, 0.2)]
     assert rows[3]["neurons_after"] == run.collapse().tail(2)["independent"].sum()
-    assert rows[3]["accuracy_before"] == pytest.approx(run.metrics()["eval_accuracy"].iloc[-1])
+    assert rows[3]["score_before"] == pytest.approx(run.metrics()["eval_accuracy"].iloc[-1])
     assert rows[2:] == of(run)["compression"][2:]  # latencies too: nothing is computed again
 
 
@@ -147,7 +148,7 @@ def test_a_compression_that_cannot_be_is_a_note(run: RunDirectory, monkeypatch: 
     (note,) = found["notes"]
     assert note.startswith("Compression was not computed: ")
     assert "another process is training" in note
-    assert found["compression"] == compression_table().to_dict("records")
+    assert [row["tolerance"] for row in found["compression"]] == [0, 0.1, 0.5]
 
 
 def test_facts_name_every_noise(make_run: MakeRun) -> None:

@@ -19,6 +19,7 @@ from stochastic_collapse.neurons import neuron_layers
 from stochastic_collapse.report import collect, write_page, write_report
 from stochastic_collapse.report.page import page
 from stochastic_collapse.runs import COLLAPSE, METRICS, RunDirectory
+from stochastic_collapse.task import Task
 
 from .conftest import MakeRun, compression_table
 
@@ -68,14 +69,20 @@ def test_a_page_for_vgg16_with_50_checkpoints_is_below_3_megabytes(
     the matrices, only on their number and sides.
     """
     config = load_config("configs/cifar10/vgg16_gelu.yaml")
-    weights = {k: torch.zeros(v.shape) for k, v in build_model(config.model, (3, 32, 32), 10).state_dict().items()}
+    weights = {
+        k: torch.zeros(v.shape) for k, v in build_model(config.model, Task((3, 32, 32), 10)).state_dict().items()
+    }
     layers = neuron_layers("vgg16", weights)
     run = RunDirectory(tmp_path / "run")
     run.write_config(config)
     run.write_status("finished", 100_000, 1e5, versions={"torch": "2"})
     random = np.random.default_rng(0)
     steps = np.arange(100, 100_001, 100)
-    run.write_metrics(pd.DataFrame({column: random.uniform(size=len(steps)) for column in METRICS} | {"step": steps}))
+    run.write_metrics(
+        pd.DataFrame(
+            {column: random.uniform(size=len(steps)) for column in [*METRICS, "eval_accuracy"]} | {"step": steps}
+        )
+    )
     rows = [
         [step, layer.name, layer.neurons, 10, 20, 20 / layer.neurons, 50 * random.uniform()]
         for step in range(0, 100_001, 1000)
@@ -93,7 +100,7 @@ def test_a_page_for_vgg16_with_50_checkpoints_is_below_3_megabytes(
         return ((half + half.T) / 2).fill_diagonal_(0)
 
     measured = "stochastic_collapse.report.measured."
-    monkeypatch.setattr(measured + "load_weights", lambda path, model: weights)
+    monkeypatch.setattr(measured + "state_of_checkpoint", lambda path: weights)
     monkeypatch.setattr(measured + "incoming_vectors", lambda weights, layer: torch.empty(layer.neurons, 0))
     monkeypatch.setattr(measured + "outgoing_vectors", lambda weights, layer: torch.empty(layer.neurons, 0))
     monkeypatch.setattr(measured + "normalized_distance", lambda w: distance(len(w)))
@@ -136,7 +143,7 @@ def test_the_command(run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["report"], "Missing argument"),
+        (["report"], "give either RUN directories, or --weights FILE"),
         (["report", "nowhere"], "nowhere: no such run directory"),
         (["report", "."], "no run here"),
     ],

@@ -89,13 +89,14 @@ def test_a_stacks_replays_are_its_eager_steps(tiny: Tiny, monkeypatch: pytest.Mo
 
 
 def test_a_step_that_waits_for_the_device_is_refused(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    def waiting(logits: Tensor, batch: Batch) -> Tensor:
-        loss = nn.functional.cross_entropy(logits, batch.labels)
-        return loss / max(1.0, loss.item())
+    def waiting(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        logits = model(batch.inputs)
+        loss = nn.functional.cross_entropy(logits, batch.targets)
+        return logits, loss / max(1.0, loss.item())
 
     stand_in(monkeypatch)
     run = make_run(tiny(), captured=True)
-    run._take_step._loss = waiting
+    run._take_step._objective = waiting
     for k in range(3):
         run.take_step(rate(k))
     with pytest.raises(Waits, match="_local_scalar_dense in a captured step waits"):

@@ -13,13 +13,15 @@ from torch import nn
 
 from stochastic_collapse import cli, load_compressed, train
 from stochastic_collapse.collapse import analyze_weights
+from stochastic_collapse.compression import compress_weights
 from stochastic_collapse.config import TrainConfig
 from stochastic_collapse.data.datasets import load_dataset
-from stochastic_collapse.data.loader import Normalizer
+from stochastic_collapse.data.examples import Normalizer
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.models import build_model
 from stochastic_collapse.runs import COMPRESSION, RunDirectory
-from stochastic_collapse.training import compress_run, compress_weights, compression_curve
+from stochastic_collapse.task import Task
+from stochastic_collapse.training import compress_run, compression_curve
 
 Tiny = Callable[..., TrainConfig]
 
@@ -38,15 +40,15 @@ def collapsed(tiny: Tiny) -> tuple[RunDirectory, nn.Module, TrainConfig]:
         weights[f"{following}.weight"][:, 1] = weights[f"{following}.weight"][:, 0]
         weights[f"{following}.weight"][:, 2] = 0
     torch.save(content, path)
-    model = build_model(config.model, (1, 4, 4), 3)
+    model = build_model(config.model, Task((1, 4, 4), 3))
     model.load_state_dict(weights)
     return run, model, config
 
 
 def accuracy(model: nn.Module, config: TrainConfig) -> float:
     dataset = load_dataset(config.data)
-    images = Normalizer(dataset, torch.device("cpu"), torch.contiguous_format)(dataset.test.images)
-    return float((model.eval()(images).argmax(1) == dataset.test.labels).float().mean())
+    images = Normalizer(dataset, torch.device("cpu"), torch.contiguous_format)(dataset.test.inputs)
+    return float((model.eval()(images).argmax(1) == dataset.test.targets).float().mean())
 
 
 def test_a_run_is_compressed_and_measured_on_its_test_set(
@@ -62,7 +64,7 @@ def test_a_run_is_compressed_and_measured_on_its_test_set(
     x = torch.randn(5, 1, 4, 4)
     torch.testing.assert_close(loaded(x), model(x), rtol=1e-5, atol=1e-5)
     assert torch.equal(loaded.eval()(x), result.model(x))
-    assert list(analyze_weights(run.compressed(40, 0), "mlp")["neurons"]) == [6, 4]
+    assert list(analyze_weights(run.compressed(40, 0), "mlp").collapse["neurons"]) == [6, 4]
 
     row = run.compression().iloc[-1]
     assert (row.step, row.tolerance, row.neurons_before, row.neurons_after) == (40, 0, 14, 10)
@@ -96,7 +98,7 @@ def test_convolutional_networks(tiny: Tiny) -> None:
         x = torch.randn(2, 3, 32, 32)
         loaded = load_compressed(run.compressed(1, 0.9))
         torch.testing.assert_close(loaded.eval()(x), result.model.eval()(x))
-        assert sum(analyze_weights(run.compressed(1, 0.9), name)["neurons"]) <= result.after.neurons
+        assert sum(analyze_weights(run.compressed(1, 0.9), name).collapse["neurons"]) <= result.after.neurons
 
 
 def test_a_file_of_weights(collapsed: tuple[RunDirectory, nn.Module, TrainConfig], tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ def test_the_command(
     assert [layer["layer"] for layer in network["layers"]] == ["fc1", "fc2"]
     torch.save(model.state_dict(), tmp_path / "mine.pt")
     status, out, err = sc(capsys, "compress", "--weights", tmp_path / "mine.pt", "--model", "mlp", "--tolerance", "0")
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, f"mlp: weights of {tmp_path / 'mine.pt'}\n")
     assert "accuracy" not in out
     assert out.splitlines()[-1] == str(tmp_path / "mine_compressed.pt")
 
@@ -145,7 +147,7 @@ def test_the_command(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["compress"], "give either RUN directories, or --weights FILE with --model NAME"),
+        (["compress"], "give either RUN directories, or --weights FILE"),
         (["compress", "/nowhere"], "/nowhere: no such run directory"),
         (["compress", "RUN", "--step", "7"], "no checkpoint of step 7; there are 15, 30, 40"),
         (["compress", "RUN", "--tolerance", "2"], "2.0 is not in the range 0<=x<=1"),

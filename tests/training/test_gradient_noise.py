@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from stochastic_collapse import cli, train
 from stochastic_collapse.config import TrainConfig
+from stochastic_collapse.data.dataset import first
 from stochastic_collapse.data.datasets import load_dataset
 from stochastic_collapse.data.loader import Batch
 from stochastic_collapse.errors import InputError
@@ -49,15 +50,15 @@ def test_without_noise_the_gradient_is_the_mean_over_examples_and_labels(
     config = tiny("gradient_noise=none", *noisy)
     run = started(config, tmp_path)
     dataset = load_dataset(config.data)
-    model = build_model(config.model, dataset.image_shape, 3).double()
+    model = build_model(config.model, dataset.task).double()
     model.load_state_dict(run.model.state_dict())
-    images = (dataset.train.images.double() - 127.5) / 52.0
+    images = (first(dataset.train.inputs).double() - 127.5) / 52.0
     total = torch.zeros((), dtype=torch.float64)
-    for image, label in zip(images, dataset.train.labels.tolist(), strict=True):
+    for image, label in zip(images, dataset.train.targets.tolist(), strict=True):
         for other in range(3):
             probability = 0.7 if other == label else 0.15
             batch = Batch(image[None], torch.tensor([other]), None)
-            total = total + probability / 60 * LOSSES[loss](model(batch.images), batch)
+            total = total + probability / 60 * LOSSES[loss](model(batch.inputs), batch)
     expected = torch.cat([g.flatten() for g in torch.autograd.grad(total, list(model.parameters()))])
     found = gradient(run)
     assert (found - expected).abs().max() < 2e-6 * expected.abs().max()
@@ -72,8 +73,8 @@ def test_a_full_batch_is_the_mean_over_the_set_as_it_lies(tiny: Tiny, tmp_path: 
     first = started(full, tmp_path)
     assert torch.equal(gradient(first), gradient(started(none, tmp_path)))
     batch = cast(Batch, first.loader.next())
-    assert batch.images is cast(Batch, first.loader.next()).images
-    assert torch.equal(batch.labels, load_dataset(full.data).train.labels)
+    assert batch.inputs is cast(Batch, first.loader.next()).inputs
+    assert torch.equal(batch.targets, load_dataset(full.data).train.targets)
 
 
 @pytest.mark.parametrize(
@@ -128,8 +129,8 @@ def test_the_batches_of_isotropic_noise_are_those_of_the_sampled_run(tiny: Tiny,
     sampled = started(tiny(*settings), tmp_path)
     for _ in range(10):
         one, other = cast(Perturbed, isotropic.loader.next()).sampled, cast(Batch, sampled.loader.next())
-        assert torch.equal(one.images, other.images)
-        assert torch.equal(one.labels, other.labels)
+        assert torch.equal(first(one.inputs), first(other.inputs))
+        assert torch.equal(one.targets, other.targets)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import torch
 
 from stochastic_collapse import train
 from stochastic_collapse.config import TrainConfig
+from stochastic_collapse.data.dataset import first
 from stochastic_collapse.errors import InputError, Interrupted, TrainingDiverged
 from stochastic_collapse.runs import RunDirectory
 from stochastic_collapse.training.run import Run
@@ -65,12 +66,12 @@ def test_the_evaluation_is_over_the_whole_test_set(tiny: Tiny) -> None:
     config = tiny()
     result = train(config)
     dataset = load_dataset(config.data)
-    model = build_model(config.model, dataset.image_shape, 3)
+    model = build_model(config.model, dataset.task)
     model.load_state_dict(weights(RunDirectory(result.directory), 40))
-    logits = model((dataset.test.images.float() - 127.5) / 52.0)
-    assert result.eval_accuracy == (logits.argmax(1) == dataset.test.labels).double().mean().item()
+    logits = model((first(dataset.test.inputs).float() - 127.5) / 52.0)
+    assert result.eval_accuracy == (logits.argmax(1) == dataset.test.targets).double().mean().item()
     assert result.eval_loss == pytest.approx(
-        torch.nn.functional.cross_entropy(logits, dataset.test.labels).item(), rel=1e-5
+        torch.nn.functional.cross_entropy(logits, dataset.test.targets).item(), rel=1e-5
     )
 
 

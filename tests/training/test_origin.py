@@ -12,7 +12,7 @@ import torch
 from stochastic_collapse import finetune, train, train_replicates
 from stochastic_collapse.config import TrainConfig, identity, load_config
 from stochastic_collapse.errors import InputError
-from stochastic_collapse.origin import located
+from stochastic_collapse.provenance import located
 from stochastic_collapse.runs import RunDirectory
 
 Tiny = Callable[..., TrainConfig]
@@ -116,13 +116,17 @@ def test_an_interrupted_one_continues_though_its_origin_is_gone(tiny: Tiny) -> N
         (["from.weights={tmp}/nowhere.pt"], r"from.weights of tiny: .*nowhere.pt: No such file"),
         (
             ["from.run={run}", "model.widths=[8,7]"],
-            r"step_00000040.pt does not fit the network mlp of tiny: fc2.weight is \(6, 8\) there, expected \(7, 8\)",
+            r"step_00000040.pt \(model\) does not fit the network mlp of tiny: fc2.weight is \(6, 8\) there, "
+            r"expected \(7, 8\)",
         ),
         (
             ["from.run={run}", "model.widths=[8,6,4]"],
-            r"does not fit .* fc3.weight is \(3, 6\) there, expected \(4, 6\)",
+            r"does not fit .*: the network has fc4.weight \(3, 4\), fc4.bias \(3,\), which it lacks",
         ),
-        (["from.run={run}", "model.widths=[8]"], r"does not fit .* fc2.weight is \(6, 8\) there, expected \(3, 8\)"),
+        (
+            ["from.run={run}", "model.widths=[8]"],
+            r"does not fit .*: it has fc3.weight \(3, 6\), fc3.bias \(3,\), which the network lacks",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_leaves_nothing(

@@ -24,8 +24,10 @@ from stochastic_collapse.data.loader import Batch
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.models import build_model
 from stochastic_collapse.schedule import learning_rate
+from stochastic_collapse.task import Task
 from stochastic_collapse.training.execution import resolve, suited_to
 from stochastic_collapse.training.losses import LOSSES
+from stochastic_collapse.training.objective import Compared
 from stochastic_collapse.training.step import TrainingStep, make_optimizer
 
 Tiny = Callable[..., TrainConfig]
@@ -78,7 +80,7 @@ def steps(settings: OptimizerSettings, count: int = 5) -> tuple[nn.Linear, list[
     step = TrainingStep(
         model,
         make_optimizer(settings, model),
-        LOSSES["mse"],
+        Compared(LOSSES["mse"], Task((3,), 2)),
         autocast=contextlib.nullcontext,
         gradient_clip=settings.gradient_clip,
         cuda_graph=False,
@@ -143,7 +145,8 @@ def test_channels_last_where_onednn_keeps_to_its_memory(tiny: Tiny) -> None:
 
     def suited(width: float, name: str, *settings: str) -> bool:
         config = tiny(f"model={{name: {name}, width: {width}}}", "data.shape=[3,32,32]", "device=cpu", *settings)
-        return suited_to(build_model(config.model, (3, 32, 32), 10), resolve(config), config).channels_last
+        model = build_model(config.model, Task((3, 32, 32), 10))
+        return suited_to(model, resolve(config), config, examples=60, has_images=True).channels_last
 
     assert suited(0.05, "vgg16")  # no stride
     assert suited(0.25, "resnet18")  # 16 channels before the first stride

@@ -12,8 +12,10 @@ from click.testing import CliRunner
 
 from stochastic_collapse import attractivity, cli, train
 from stochastic_collapse.config import TrainConfig
+from stochastic_collapse.data.dataset import first
 from stochastic_collapse.data.datasets import load_dataset
-from stochastic_collapse.data.loader import BatchLoader, Examples
+from stochastic_collapse.data.examples import Examples
+from stochastic_collapse.data.loader import BatchLoader
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.models import build_model
 from stochastic_collapse.runs import ATTRACTIVITY, RunDirectory
@@ -35,12 +37,12 @@ def test_a_run_is_probed_with_its_own_settings(tiny: Tiny, tmp_path: Path) -> No
 
     dataset = load_dataset(config.data)
     batch = BatchLoader(Examples.of(config.data, dataset, device=torch.device("cpu")), 24, seed=3).next()
-    model = build_model(config.model, dataset.image_shape, 3)
+    model = build_model(config.model, dataset.task)
     model.load_state_dict(torch.load(run.checkpoint(40), weights_only=True)["model"])
     expected = attractivity(
         model,
-        batch.images,
-        batch.labels,
+        first(batch.inputs),
+        batch.targets,
         lr=0.005,  # after the milestone
         batch_size=8,
         momentum=0.9,

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 import click
 
 from ..errors import StochasticCollapseError
-from . import data, drawing, machine, networks, sweeps, toys, training
+from . import data, drawing, machine, networks, runs, sweeps, toys, training
 from .group import cli
 from .options import note
 
 __all__ = ["cli", "main", "run"]
 
-GROUPS = (training, sweeps, networks, data, toys, drawing, machine)
+GROUPS = (training, sweeps, runs, networks, data, toys, drawing, machine)
 """The modules of commands; importing one adds its commands to `cli`."""
 
 

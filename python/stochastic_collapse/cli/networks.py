@@ -8,16 +8,24 @@ import click
 
 from .group import cli
 from .options import common, note, print_json
+from .weights import Weights, numbers, of_weights
 
 
 @cli.command()
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
-@click.option("--steps", metavar="N,N,…", help="Measure the checkpoints of these steps (default: the last).")
-@click.option("--every-checkpoint", is_flag=True, help="Measure all checkpoints.")
 @click.option(
-    "--weights", type=click.Path(path_type=Path), metavar="FILE", help="Measure a file of weights instead of a run."
+    "--steps",
+    metavar="N,N,…",
+    help="Measure the checkpoints of these steps (default: the last); with --weights: the step of each file.",
 )
-@click.option("--model", metavar="NAME", help="With --weights: which built-in network it is (mlp, vgg16, resnet18).")
+@click.option("--every-checkpoint", is_flag=True, help="Measure all checkpoints.")
+@of_weights
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="With --weights: write collapse.csv and weights.json there.",
+)
 @click.option("--attractivity", is_flag=True, help="Predict instead which neurons SGD draws to vanish or to merge.")
 @click.option(
     "--neurons",
@@ -36,14 +44,14 @@ def analyze(
     runs: tuple[str, ...],
     steps: str | None,
     every_checkpoint: bool,
-    weights: Path | None,
-    model: str | None,
+    weights: Weights,
+    out: Path | None,
     attractivity: bool,
     neurons: int | None,
     examples: int | None,
     as_json: bool,
 ) -> None:
-    """Count the independent neurons of each layer, in runs or in any file of weights.
+    """Count the independent neurons of each layer, in runs or in files of weights of any network.
 
     RUN is a run directory, or a folder of them. The measurements are added to the run's collapse.csv. With several
     runs a table compares them. With --attractivity the run's data, learning rate and batch size tell for the neurons
@@ -51,32 +59,46 @@ def analyze(
     rows are added to the run's attractivity.csv, checkpoint by checkpoint. Where the learning rate has ended at 0
     (cosine, linear), name earlier checkpoints with --steps.
 
+    --weights takes what people have: files of torch.save or safetensors, checkpoints of Lightning, timm and others,
+    shards with an index, folders of Hugging Face and of torch.distributed.checkpoint. Nothing in them is run.
+
     \b
     Examples:
         sc analyze runs/digits-mlp-0e0b1270c3fa --every-checkpoint
         sc analyze runs/digits-mlp-0e0b1270c3fa --attractivity --steps 5000,20000
         sc analyze --weights state_100000ba.pt --model vgg16
+        sc analyze --weights a-hugging-face-folder
+        sc analyze --weights last.ckpt --model timm:resnet18 --state ema --out measured
     """
-    if bool(runs) == bool(weights) or bool(weights) != bool(model):
-        raise click.UsageError("give either RUN directories, or --weights FILE with --model NAME")
-    if weights is not None and attractivity:
+    if weights and attractivity:
         raise click.UsageError("--attractivity needs a RUN: its data, learning rate and batch size")
+    if weights and every_checkpoint:
+        raise click.UsageError("--every-checkpoint goes with RUN directories")
+    if not weights and out is not None:
+        raise click.UsageError("--out goes with --weights; what is measured of a run lies in its directory")
     if not attractivity and (neurons is not None or examples is not None):
         raise click.UsageError("--neurons and --examples go with --attractivity")
     from .. import collapse
     from ..runs import find_runs, labelled
     from ..terminal import print_attractivity, print_collapse, print_comparison
 
-    if weights is not None and model is not None:
-        table = collapse.analyze_weights(weights, model)
+    if weights:
+        measured = collapse.analyze_weights(weights.paths, weights.model, steps=weights.steps, **weights.how)
+        for line in measured.said:
+            note(line)
+        if out is not None:
+            measured.write(out)
         if as_json:
-            print_json({"weights": str(weights), "model": model, "collapse": table.to_dict("records")})
+            print_json(measured.to_json())
         else:
-            print_collapse(str(weights), table)
+            for step, path in measured.files.items():
+                print_collapse(str(path), measured.collapse[measured.collapse["step"] == step])
         return
     if every_checkpoint and steps is not None:
         raise click.UsageError("give either --steps or --every-checkpoint")
-    which: collapse.Steps = "all" if every_checkpoint else _steps(steps) if steps is not None else "last"
+    which: collapse.Steps = (
+        "all" if every_checkpoint else numbers(steps, "--steps", "10000,20000") if steps is not None else "last"
+    )
     if attractivity:
         from .. import training
 
@@ -102,15 +124,6 @@ def analyze(
         print_comparison([(name, run, table) for (run, name), table in zip(named, tables, strict=True)])
 
 
-def _steps(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise click.BadParameter(
-            f"expected step numbers such as 10000,20000, found {text!r}", param_hint="--steps"
-        ) from None
-
-
 @cli.command()
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option(
@@ -121,18 +134,19 @@ def _steps(text: str) -> list[int]:
     help="Fraction of the largest norm, and normalized distance, below which neurons go; 0: only exact collapses.",
 )
 @click.option("--step", type=click.IntRange(min=0), metavar="N", help="The checkpoint (default: the last).")
+@of_weights
 @click.option(
-    "--weights", type=click.Path(path_type=Path), metavar="FILE", help="Compress a file of weights instead of a run."
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --weights: where to write; of several a folder, which gets a compression.csv too.",
 )
-@click.option("--model", metavar="NAME", help="With --weights: which built-in network it is (mlp, vgg16, resnet18).")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="With --weights: where to write.")
 @common
 def compress(
     runs: tuple[str, ...],
     tolerance: float,
     step: int | None,
-    weights: Path | None,
-    model: str | None,
+    weights: Weights,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -146,21 +160,22 @@ def compress(
         sc compress runs/demo-*
         sc compress runs/digits-mlp-0e0b1270c3fa --tolerance 0.05 --step 10000
         sc compress --weights state_100000ba.pt --model vgg16
+        sc compress --weights a-hugging-face-folder --out smaller.pt
     """
-    if bool(runs) == bool(weights) or bool(weights) != bool(model):
-        raise click.UsageError("give either RUN directories, or --weights FILE with --model NAME")
-    if weights is None and out is not None:
+    if not weights and out is not None:
         raise click.UsageError("--out goes with --weights; a run's compressed network lies in its directory")
-    if weights is not None and step is not None:
+    if weights and step is not None:
         raise click.UsageError("--step goes with a RUN")
-    from .. import training
+    from .. import compression, training
     from ..runs import find_runs
     from ..terminal import print_compression
 
     done = []
-    if weights is not None and model is not None:
-        result, path = training.compress_weights(weights, model, tolerance, out)
-        done.append((str(weights), path, result))
+    if weights:
+        compressed = compression.compress_files(weights.paths, weights.model, tolerance, out, **weights.how)
+        for file, path, said, result in compressed:
+            note(said)
+            done.append((str(file), path, result))
     for run in find_runs(runs):
         result = training.compress_run(run, tolerance, step)
         at = max(run.checkpoints()) if step is None else step
@@ -174,15 +189,17 @@ def compress(
 
 
 @cli.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="The page (default: report.html in the run's directory; of several runs, in $SC_RUNS).",
+    help="The page (default: report.html in the run's directory; of several runs, in $SC_RUNS; of weights, here).",
 )
+@click.option("--steps", metavar="N,N,…", help="With --weights: the step of each file.")
+@of_weights
 @common
-def report(runs: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+def report(runs: tuple[str, ...], out: Path | None, steps: str | None, weights: Weights, as_json: bool) -> None:
     """Write one HTML page about a run, or one that compares several; it needs no server and no network.
 
     Accuracy and loss, the collapse of each layer step by step, distances between neurons, what compression costs,
@@ -193,11 +210,15 @@ def report(runs: tuple[str, ...], out: Path | None, as_json: bool) -> None:
     Examples:
         sc report runs/digits-mlp-0e0b1270c3fa
         sc report runs/demo-* --out demo.html
+        sc report --weights checkpoints/ --model timm:resnet18 --out training.html
     """
-    from ..report import write_report
+    from ..report import write_report, write_weights_report
     from ..runs import find_runs
 
-    path = write_report(find_runs(runs), out, note)
+    if weights:
+        path = write_weights_report(weights.paths, weights.model, out, note, steps=weights.steps, **weights.how)
+    else:
+        path = write_report(find_runs(runs), out, note)
     if as_json:
         print_json({"report": str(path), "bytes": path.stat().st_size})
     else:

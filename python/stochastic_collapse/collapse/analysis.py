@@ -1,4 +1,4 @@
-"""Measuring what lies on disk: the checkpoints of a run, or any file of weights (`sc analyze`)."""
+"""Measuring what lies on disk: the checkpoints of a run (`sc analyze`)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Literal
 import pandas as pd
 
 from ..errors import InputError
-from ..models.weights import load_weights
-from ..neurons import neuron_layers
+from ..networks import network_of
 from ..runs import RunDirectory
+from ..weights.files import state_of_checkpoint
 from .report import measure_layers
 
 Steps = Collection[int] | Literal["all", "last"]
@@ -21,12 +21,13 @@ def analyze_run(run: RunDirectory, steps: Steps = "last") -> pd.DataFrame:
     """Measure checkpoints of a run, add them to its collapse.csv, and return the rows of these steps.
 
     `steps` are the checkpoints' steps, all of them, or the last. Raises `InputError` where there is no such checkpoint,
-    and `RunLocked` while the run is training.
+    and as `network_of` does; `RunLocked` while the run is training.
     """
     with run.lock():
         checkpoints = chosen_checkpoints(run, steps)
-        model = run.config().model.name
-        measured = pd.concat([_measure_file(path, model, step) for step, path in checkpoints.items()])
+        states = {step: state_of_checkpoint(path) for step, path in checkpoints.items()}
+        layers = network_of(run, next(iter(states.values()))).layers
+        measured = pd.concat([measure_layers(state, layers, step) for step, state in states.items()])
         before = run.collapse()
         kept = before[~before["step"].isin(measured["step"])]
         table = pd.concat([part for part in (kept, measured) if len(part)]).sort_values("step", kind="stable")
@@ -47,16 +48,3 @@ def chosen_checkpoints(run: RunDirectory, steps: Steps) -> dict[int, Path]:
         there = ", ".join(map(str, checkpoints))
         raise InputError(f"{run}: no checkpoint of step {', '.join(map(str, missing))}; there are {there}")
     return {step: checkpoints[step] for step in sorted(set(steps))}
-
-
-def analyze_weights(path: Path, model: str) -> pd.DataFrame:
-    """Measure a file of weights of the built-in network called `model`; see `models.weights.load_weights`.
-
-    Raises `InputError` for an unknown name, and where the file does not hold such a network's weights.
-    """
-    return _measure_file(path, model, step=0)
-
-
-def _measure_file(path: Path, model: str, step: int) -> pd.DataFrame:
-    weights = load_weights(path, model)
-    return measure_layers(weights, neuron_layers(model, weights), step)

@@ -6,5 +6,7 @@ does it for the checkpoints of runs (`sc compress`).
 """
 
 from .compress import Compression, compress
+from .saving import load_compressed
+from .weights import compress_files, compress_weights
 
-__all__ = ["Compression", "compress"]
+__all__ = ["Compression", "compress", "compress_files", "compress_weights", "load_compressed"]

@@ -127,11 +127,11 @@ def operate(
     }
     resize(model, smaller, groups)
     for name, norm in norms.items():
-        _replace(model, model.get_submodule(name.rpartition(".")[0]), norm)
+        replace_module(model, model.get_submodule(name.rpartition(".")[0]), norm)
     _tell_sizes(model, findings.sizes, sizes, unrelated)
 
 
-def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
     """Put `new` in all places of `old`, trained or not as that is."""
     new.train(old.training)
     new.requires_grad_(all(parameter.requires_grad for parameter in old.parameters()))

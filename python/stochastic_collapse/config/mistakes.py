@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from .base import Settings
+from .base import Settings, names_of
 
 Place = Callable[[Sequence[int | str]], str]
 """Where keys were written, with ": "; empty if nowhere."""
@@ -49,7 +49,7 @@ def explain(kind: type[Settings], mistake: Any, place_of: Place, homes: Mapping[
             return f"{place}{dotted}: expected settings such as {dotted}.name={_tags(parent, keys[-1])[0]}{found}"
         case "model_type" | "model_attributes_type":
             field = _fields(parent)[str(keys[-1])]
-            member = next(m for m in get_args(field.annotation) or (field.annotation,) if _is_settings(m))
+            member = _members(field)[0]
             return f"{place}{dotted}: expected settings such as {dotted}.{next(iter(_fields(member)))}=…{found}"
         case "string_pattern_mismatch":
             meaning = " ".join((_fields(parent)[str(keys[-1])].description or mistake["msg"]).split())
@@ -84,9 +84,9 @@ def _resolve(kind: type[Settings], location: tuple[int | str, ...]) -> tuple[lis
             break
         if get_origin(field.annotation) is dict:
             keys.append(parts.pop(0))
-        members = [m for m in get_args(field.annotation) or (field.annotation,) if _is_settings(m)]
+        members = _members(field)
         if field.discriminator and (tag := parts.pop(0)):
-            kind = next(m for m in members if tag in get_args(m.model_fields["name"].annotation))
+            kind = next(m for m in members if tag in names_of(m))
         elif members:
             kind = members[0]
         else:  # a list element, or a member of a union of plain types, which the user did not write
@@ -107,6 +107,10 @@ def _plain_choices(field: FieldInfo | None) -> list[str]:
 def _in_words(schema: Mapping[str, Any]) -> str:
     if "const" in schema:
         return repr(schema["const"])
+    if "enum" in schema:
+        return ", ".join(map(repr, schema["enum"]))
+    if "pattern" in schema:  # of a reference
+        return "python:MODULE:CALLABLE"
     kind = {"integer": "a whole number", "number": "a number"}.get(schema["type"], f"a {schema['type']}")
     return f"{kind} of {schema['minimum']} or more" if "minimum" in schema else kind
 
@@ -120,7 +124,12 @@ def _is_settings(candidate: Any) -> bool:
     return isinstance(candidate, type) and issubclass(candidate, Settings)
 
 
+def _members(field: FieldInfo) -> list[type[Settings]]:
+    """The kinds of settings that may stand in a field, one or a union of them."""
+    found = get_args(field.annotation) or (field.annotation,)
+    return [kind for member in found if _is_settings(kind := getattr(member, "__origin__", member))]
+
+
 def _tags(parent: type[Settings], key: int | str) -> list[str]:
     """The names that the members of a union of settings go by."""
-    members = get_args(parent.model_fields[str(key)].annotation)
-    return [tag for member in members for tag in get_args(member.model_fields["name"].annotation)]
+    return [name for member in _members(parent.model_fields[str(key)]) for name in names_of(member)]

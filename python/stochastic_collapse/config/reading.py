@@ -112,13 +112,13 @@ def _list_shipped() -> str:
     return ", ".join(sorted(str(p.relative_to(root.parent)) for p in root.rglob("*.yaml"))) or "none"
 
 
-def dump_yaml(config: Settings) -> str:
-    """The settings as YAML, defaults included; `load_settings` reads it back."""
+def dump_yaml(config: Settings | Mapping[str, Any]) -> str:
+    """Settings as YAML, defaults included; `load_settings` reads it back. Or a mapping of JSON values."""
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = None
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # keep the order of the classes
     stream = io.StringIO()
-    yaml.dump(config.model_dump(mode="json"), stream)
+    yaml.dump(config.model_dump(mode="json") if isinstance(config, Settings) else dict(config), stream)
     return stream.getvalue()
 
 

@@ -74,8 +74,13 @@ class TrainConfig(Settings):
     """Fine-tuning: the weights to start from; null: freshly initialized ones."""
     schedule: ScheduleSettings = ConstantSchedule(name="constant")
     """How the learning rate changes over the steps."""
-    loss: Literal["cross_entropy", "mse", "bce"] = "cross_entropy"
-    """The training loss; mse and bce compare with one-hot targets and average over batch and classes."""
+    loss: Literal["cross_entropy", "mse", "bce", "model"] | Annotated[str, Field(pattern=r"^python:\S+$")] = (
+        "cross_entropy"
+    )
+    """The training loss; mse and bce compare with one-hot or real targets and average over batch and outputs. model:
+    the network's own, which gets the targets as labels. python:package.module:callable or
+    python:path/to/file.py:callable: called with outputs (B, outputs), of next tokens a row for each place, and targets,
+    returns the mean."""
     eval_every: Count = 1000
     """Steps between evaluations on the test set; 0: only at the end."""
     log_every: Positive = 100
@@ -91,11 +96,13 @@ class TrainConfig(Settings):
     channels_last: Switch = "auto"
     """Memory layout of images; auto: yes, for convolutional networks, where it is faster on CPUs and GPUs alike."""
     compile: Switch = "auto"
-    """torch.compile of the network; auto: on CUDA where Triton is installed."""
+    """torch.compile of the network; auto: of a built-in one on CUDA where Triton is installed."""
     cuda_graphs: Switch = "auto"
-    """Capture the whole step in a CUDA graph; auto: on CUDA."""
+    """Capture the whole step in a CUDA graph; auto: of a built-in network on CUDA."""
     threads: Positive | Literal["auto"] = "auto"
     """CPU threads; auto: 1 where the network is too small to gain from more, else as many as PyTorch would take."""
+    sources: dict[str, str] = Field(default_factory=dict)
+    """Filled in by the toolkit: SHA-256 of what the files hold that settings name, by setting, wherever they lie."""
 
     @model_validator(mode="after")
     def _target_noise_needs_mse(self) -> TrainConfig:
@@ -116,6 +123,12 @@ class TrainConfig(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_start(self) -> TrainConfig:
+        if self.origin is not None and self.model.weights is not None:
+            raise ValueError("either from or model.weights says where to start, found both")
+        return self
+
     @property
     def noisy_labels(self) -> bool:
         """Whether labels or targets have noise."""
@@ -125,7 +138,7 @@ class TrainConfig(Settings):
     def perturbed(self) -> tuple[str, ...]:
         """What is drawn anew at every step beside batches and labels, in words."""
         parts = {
-            "crops": getattr(self.data, "crop_padding", 0) > 0,
+            "crops": bool(getattr(self.data, "crop_padding", 0) or getattr(self.data, "random_resized_crop", None)),
             "flips": getattr(self.data, "flip", False),
             "dropout": getattr(self.model, "dropout", 0) > 0,
         }
@@ -136,18 +149,13 @@ class TrainConfig(Settings):
         """Whether replicates train as one batched program (`training.stack`): networks small enough to gain by it."""
         one_batch = self.batch_size != "full" and self.micro_batch is None and self.gradient_noise == "sampled"
         clipped, compiled = self.optimizer.gradient_clip is not None, self.compile is True
-        return self.model.fully_connected and one_batch and not clipped and not compiled
+        plain_loss = self.loss in ("cross_entropy", "mse", "bce")
+        return self.model.fully_connected and one_batch and plain_loss and not clipped and not compiled
 
-    @property
-    def examples(self) -> int:
-        """In the training set."""
-        return self.data.train_size or self.data.whole_size
-
-    @property
-    def examples_per_step(self) -> int:
-        """Whose gradients a step computes; noise of a batch's power takes the batch as well as the set."""
-        batch = self.examples if self.batch_size == "full" else self.batch_size
-        return {"sampled": batch, "none": self.examples, "isotropic": self.examples + batch}[self.gradient_noise]
+    def examples_per_step(self, examples: int) -> int:
+        """Whose gradients a step computes, of a training set of `examples`; noise of a batch's power takes both."""
+        batch = examples if self.batch_size == "full" else self.batch_size
+        return {"sampled": batch, "none": examples, "isotropic": examples + batch}[self.gradient_noise]
 
     @property
     def replicate_seed(self) -> int:
@@ -167,12 +175,15 @@ def identity(config: TrainConfig) -> str:
     """First 12 hexadecimal digits of the SHA-256 of the identifying settings.
 
     Settings at their default are left out, so that a later version that adds a setting still finds earlier runs. A
-    default, once released, therefore never changes its meaning. Of an origin it counts what it is, not where it lies:
-    `from.identity` and `from.step` must have been filled in (`training.origin.located`).
+    default, once released, therefore never changes its meaning. Of an origin, and of files, it counts what they are,
+    not where they lie: `from.identity`, `from.step` and `sources` must have been filled in (`provenance.located`).
     """
     hidden: dict[str, Any] = dict.fromkeys(NOT_IDENTIFYING, True)
-    settings = config.model_dump(
-        mode="json", exclude_defaults=True, exclude={**hidden, "origin": {"run": True, "weights": True}}
-    )
+    places: dict[str, Any] = {
+        "origin": {"run", "weights"},
+        "model": {"weights"},
+        "data": {"path", "targets", "workers"},
+    }
+    settings = config.model_dump(mode="json", exclude_defaults=True, exclude={**hidden, **places})
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]

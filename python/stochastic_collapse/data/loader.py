@@ -1,7 +1,7 @@
-"""Batches from a dataset that lies whole, as raw bytes, on the device (docs/architecture.md#decisions).
+"""Batches, from examples that lie as raw bytes on the device (docs/architecture.md#decisions).
 
-Nothing is loaded, decoded or copied from the host per step: a batch is gathered, cropped, flipped, normalized and its
-labels are made noisy where the network trains.
+Nothing is decoded per step, and, unless the set is too big for the device, nothing copied from the host: a batch is
+gathered, cropped, flipped, normalized and its labels are made noisy where the network trains.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from ..config import DataSettings
 from ..errors import InputError
-from .datasets import Dataset, Split
+from .dataset import Dataset, Inputs, Split, each
+from .examples import NOTHING_DRAWN, Draws, Examples, Normalizer, fits
 
 # Batches are made several at a time where they are small, so that a tiny network does not wait for tiny operations. On
 # a GPU only the smallest ones: there steps that make batches for others would be the slow ones.
@@ -24,51 +23,25 @@ _CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 1 << 20}
 
 
 class Batch(NamedTuple):
-    """Normalized images (B, C, H, W), labels, and Gaussian target noise (B, classes) where asked for.
+    """Normalized inputs (B, …), targets, and Gaussian target noise (B, outputs) where asked for.
 
-    Labels are (B,) int64, or (B, classes) probabilities where label noise enters by its expectation.
+    Targets are (B,) int64 classes, (B, T) tokens, (B, outputs) real numbers; or probabilities along a last axis more,
+    where label noise enters by its expectation.
     """
 
-    images: Tensor
-    labels: Tensor
+    inputs: Inputs
+    targets: Tensor
     target_noise: Tensor | None
 
     def split(self, size: int) -> list[Batch]:
         """Batches of `size` examples that follow one another in this one, the last of what is left."""
-        starts = range(0, len(self.labels), size)
-        return [Batch(*(None if part is None else part[k : k + size] for part in self)) for k in starts]  # type: ignore[arg-type]
+        starts = range(0, len(self.targets), size)
+        return [self.each(lambda part, k=k: part[k : k + size]) for k in starts]  # type: ignore[misc]
 
-
-class Normalizer:
-    """Raw images (…, C, H, W) uint8 → (pixel − mean)/std per channel, float32."""
-
-    def __init__(self, dataset: Dataset, device: torch.device, memory_format: torch.memory_format) -> None:
-        scale = 1 / torch.tensor(dataset.std, dtype=torch.float64)
-        shift = -torch.tensor(dataset.mean, dtype=torch.float64) * scale
-        self._scale = scale.float().view(-1, 1, 1).to(device)
-        self._shift = shift.float().view(-1, 1, 1).to(device)
-        self._memory_format = memory_format
-
-    def __call__(self, raw: Tensor) -> Tensor:
-        images = torch.addcmul(self._shift, raw.float(), self._scale)
-        return images.contiguous(memory_format=self._memory_format)
-
-
-class Draws(NamedTuple):
-    """What is random about one access to each of n examples, in the order in which it is drawn; None: not asked for."""
-
-    corners: Tensor | None
-    """(n, 2): top and left of a crop in the padded image."""
-    flipped: Tensor | None
-    """(n,) bool."""
-    label_shift: Tensor | None
-    """(n,) int64, added to the label modulo the number of classes."""
-    target_noise: Tensor | None
-    """(n, classes)."""
-
-    def each(self, function: Callable[[Tensor], Tensor]) -> Draws:
-        """The results of `function` on what was asked for."""
-        return Draws(*(function(draws) if draws is not None else None for draws in self))
+    def each(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """The results of `function` on all that it consists of."""
+        noise = None if self.target_noise is None else function(self.target_noise)
+        return Batch(each(self.inputs, function), function(self.targets), noise)
 
 
 class Epoch(NamedTuple):
@@ -76,109 +49,6 @@ class Epoch(NamedTuple):
 
     order: Tensor
     draws: Draws
-
-
-class Examples:
-    """A training set on the device, and what varies from access to access: crops, flips, label and target noise.
-
-    Random draws are made on the CPU, so that the CPU and the GPU see the same examples and a run may continue on
-    another device; the work on images and labels is the device's.
-    """
-
-    def __init__(
-        self,
-        dataset: Dataset,
-        *,
-        device: torch.device,
-        crop_padding: int = 0,
-        flip: bool = False,
-        label_noise: float = 0.0,
-        target_noise: float = 0.0,
-        memory_format: torch.memory_format = torch.contiguous_format,
-    ) -> None:
-        self.device, self.image_shape = device, dataset.image_shape
-        self.augmented = crop_padding > 0 or flip
-        self._num_classes = dataset.num_classes
-        self._crop_padding, self._flip = crop_padding, flip
-        self._label_noise, self._target_noise = label_noise, target_noise
-        self._normalize = Normalizer(dataset, device, memory_format)
-        padding = (crop_padding,) * 4
-        self._images = functional.pad(dataset.train.images.to(device), padding)
-        self._labels = dataset.train.labels.to(device)
-
-    @classmethod
-    def of(
-        cls,
-        settings: DataSettings,
-        dataset: Dataset,
-        *,
-        device: torch.device,
-        memory_format: torch.memory_format = torch.contiguous_format,
-    ) -> Examples:
-        """The training set of `dataset` with the augmentation and noise that `settings` ask for."""
-        return cls(
-            dataset,
-            device=device,
-            crop_padding=getattr(settings, "crop_padding", 0),
-            flip=getattr(settings, "flip", False),
-            label_noise=settings.label_noise,
-            target_noise=settings.target_noise,
-            memory_format=memory_format,
-        )
-
-    def __len__(self) -> int:
-        """Number of examples."""
-        return len(self._labels)
-
-    def draw(self, generator: torch.Generator, *, noise: bool = True) -> Draws:
-        """The random part of one access to each example, on the CPU; without `noise` only crops and flips."""
-        n = len(self)
-        corners = flipped = label_shift = target_noise = None
-        if self._crop_padding:
-            corners = torch.randint(2 * self._crop_padding + 1, (2, n), generator=generator).T
-        if self._flip:
-            flipped = torch.rand(n, generator=generator) < 0.5
-        if noise and self._label_noise:
-            # Adding 1 … classes − 1 modulo classes gives each of the other classes with the same probability.
-            shift = torch.randint(1, self._num_classes, (n,), generator=generator)
-            replaced = torch.rand(n, generator=generator) < self._label_noise
-            label_shift = shift * replaced
-        if noise and self._target_noise:
-            gaussian = torch.randn(n, self._num_classes, generator=generator)
-            target_noise = self._target_noise * gaussian
-        return Draws(corners, flipped, label_shift, target_noise)
-
-    def to_device(self, draws: Tensor) -> Tensor:
-        """Random draws where they are needed."""
-        if self.device.type == "cuda":  # from pinned memory, so that the host need not wait
-            draws = draws.pin_memory()
-        return draws.to(self.device, non_blocking=True)
-
-    def images(self, chosen: Tensor | slice, draws: Draws) -> Tensor:
-        """Images of the examples `chosen`, cropped and flipped as `draws` say, normalized; crops need a tensor."""
-        if draws.corners is not None:
-            _, height, width = self.image_shape
-            windows = self._images.unfold(2, height, 1).unfold(3, width, 1)
-            top, left = draws.corners.T
-            raw = windows[chosen, :, top, left]
-        else:
-            raw = self._images[chosen]
-        if draws.flipped is not None:
-            raw = torch.where(draws.flipped.view(-1, 1, 1, 1), raw.flip(-1), raw)
-        return self._normalize(raw)
-
-    def labels(self, chosen: Tensor | slice, draws: Draws) -> Tensor:
-        """Labels of the examples `chosen`, some of them replaced as `draws` say."""
-        labels = self._labels[chosen]
-        return labels if draws.label_shift is None else (labels + draws.label_shift) % self._num_classes
-
-    def expected_labels(self) -> Tensor:
-        """The labels of all; with label noise the probability of each label, (n, classes)."""
-        if not self._label_noise:
-            return self._labels
-        others = self._label_noise / (self._num_classes - 1)
-        probabilities = torch.full((len(self), self._num_classes), others, device=self.device)
-        return probabilities.scatter_(1, self._labels[:, None], 1 - self._label_noise)
 
 
 class BatchLoader:
@@ -214,7 +84,7 @@ class BatchLoader:
         self._batches = self._batches or _Batches(self.examples, [self.epoch], self.batch_size)
         batch = self._batches[self.position]
         self.position += 1
-        return Batch(*(None if part is None else part[0] for part in batch))  # type: ignore[arg-type]
+        return batch.each(lambda part: part[0])
 
     def state_dict(self) -> dict[str, Any]:
         """Position in the stream, to continue it exactly: the generator at the epoch's start, and the batches taken."""
@@ -228,9 +98,9 @@ class BatchLoader:
 
 
 class StackedBatches:
-    """The batches of R loaders of the same examples that are at the same position, stacked: images (R, B, C, H, W).
+    """The batches of R loaders of the same examples that are at the same position, stacked: inputs (R, B, …).
 
-    A loader stays what it is alone, and can go on alone from any step; the work on images is done for all at once.
+    A loader stays what it is alone, and can go on alone from any step; the work on inputs is done for all at once.
     """
 
     def __init__(self, loaders: Sequence[BatchLoader]) -> None:
@@ -260,22 +130,25 @@ class _Batches:
     def __init__(self, examples: Examples, epochs: Sequence[Epoch], batch_size: int) -> None:
         self._examples, self._batch_size, self._streams = examples, batch_size, len(epochs)
         self._count = len(examples) // batch_size
-        batch_bytes = 4 * self._streams * batch_size * math.prod(examples.image_shape)
+        batch_bytes = 4 * self._streams * batch_size * math.prod(examples.task.input_shape)
         self._per_chunk = max(1, min(self._count, _CHUNK_BYTES[examples.device.type] // batch_bytes))
         self._chunk_number = -1
         self._chunk: list[Batch] = []
+        self._ahead: tuple[int, Callable[[], Inputs]] | None = None
+        """The chunk whose raw inputs are being fetched, where they do not lie on the device."""
 
-        def in_order(parts: Sequence[Tensor]) -> Tensor:
+        def used(parts: Sequence[Tensor]) -> Tensor:
             """(R, n, …) → (n/B, R, B, …), so that a batch lies together."""
-            used = torch.stack(list(parts))[:, : self._count * batch_size]
-            return examples.to_device(used.unflatten(1, (self._count, batch_size)).transpose(0, 1).contiguous())
+            whole = torch.stack(list(parts))[:, : self._count * batch_size]
+            return whole.unflatten(1, (self._count, batch_size)).transpose(0, 1).contiguous()
 
-        self._order = in_order([epoch.order for epoch in epochs])
+        self._order_here = used([epoch.order for epoch in epochs])
+        self._order = examples.to_device(self._order_here)
         draws = zip(*(epoch.draws for epoch in epochs), strict=True)
-        self._draws = Draws(*(None if parts[0] is None else in_order(parts) for parts in draws))
+        self._draws = Draws(*(None if parts[0] is None else examples.to_device(used(parts)) for parts in draws))
 
     def __getitem__(self, position: int) -> Batch:
-        """Batch `position` of each epoch: images (R, B, C, H, W)."""
+        """Batch `position` of each epoch: inputs (R, B, …)."""
         if position // self._per_chunk != self._chunk_number:
             self._make_chunk(position // self._per_chunk)
         return self._chunk[position % self._per_chunk]
@@ -286,42 +159,61 @@ class _Batches:
         So a batch always has the same place in memory, on which the last bits of a matrix product can depend.
         """
         self._chunk_number = number
-        here = slice(number * self._per_chunk, (number + 1) * self._per_chunk)
+        here = self._in_chunk(number)
         chosen = self._order[here].flatten()
         draws = self._draws.each(lambda drawn: drawn[here].flatten(0, 2))
-        made = Batch(self._examples.images(chosen, draws), self._examples.labels(chosen, draws), draws.target_noise)
+        inputs = self._examples.inputs(chosen, draws, None if self._examples.is_resident else self._fetched(number))
+        made = Batch(inputs, self._examples.targets(chosen, draws), draws.target_noise)
         # Batches follow one another in memory, channels last too.
-        self._chunk = [
-            Batch(*(None if part is None else part.unflatten(0, (self._streams, -1)) for part in batch))  # type: ignore[arg-type]
-            for batch in made.split(self._streams * self._batch_size)
-        ]
+        size = self._streams * self._batch_size
+        self._chunk = [batch.each(lambda part: part.unflatten(0, (self._streams, -1))) for batch in made.split(size)]
+
+    def _in_chunk(self, number: int) -> slice:
+        return slice(number * self._per_chunk, (number + 1) * self._per_chunk)
+
+    def _fetched(self, number: int) -> Inputs:
+        """The raw inputs of a chunk; those of the next one begin to be fetched."""
+
+        def ahead(number: int) -> tuple[int, Callable[[], Inputs]]:
+            return number, self._examples.fetch_ahead(self._order_here[self._in_chunk(number)].flatten())
+
+        if self._ahead is None or self._ahead[0] != number:
+            self._ahead = ahead(number)
+        _, wait = self._ahead
+        self._ahead = ahead(number + 1) if (number + 1) * self._per_chunk < self._count else None
+        return wait()
 
 
 class FullBatches:
     """An endless stream of the whole training set as it lies, without a gather.
 
-    Label noise, target noise, crops and flips are drawn anew at each step by the stream's own generator; images that
-    have neither crops nor flips are normalized once. With `expected` label noise enters by its expectation, labels as
+    Label noise, target noise, crops and flips are drawn anew at each step by the stream's own generator; inputs that
+    have neither crops nor flips are normalized once. With `expected` label noise enters by its expectation, targets as
     probabilities, and target noise, whose mean is 0, not at all; crops and flips are drawn.
     """
 
     steps_per_epoch = 1
 
     def __init__(self, examples: Examples, *, seed: int, expected: bool = False) -> None:
+        if not examples.is_resident:
+            raise InputError(
+                f"batch_size: a step of all {len(examples)} training examples needs them on the device, and they take "
+                "more than half of its memory; take batches, or a part: data.train_size"
+            )
         self._examples = examples
         self._generator = torch.Generator().manual_seed(seed)
         self._all = torch.arange(len(examples), device=examples.device)
-        self._images = None if examples.augmented else examples.images(slice(None), Draws(None, None, None, None))
-        self._expected_labels = examples.expected_labels() if expected else None
+        self._inputs = None if examples.augmented else examples.inputs(slice(None), NOTHING_DRAWN)
+        self._expected_targets = examples.expected_targets() if expected else None
 
     def next(self) -> Batch:
         """The training set, on the device."""
-        drawn = self._examples.draw(self._generator, noise=self._expected_labels is None)
+        drawn = self._examples.draw(self._generator, noise=self._expected_targets is None)
         draws = drawn.each(self._examples.to_device)
-        images = self._examples.images(self._all, draws) if self._images is None else self._images
-        if self._expected_labels is not None:
-            return Batch(images, self._expected_labels, None)
-        return Batch(images, self._examples.labels(slice(None), draws), draws.target_noise)
+        inputs = self._examples.inputs(self._all, draws) if self._inputs is None else self._inputs
+        if self._expected_targets is not None:
+            return Batch(inputs, self._expected_targets, None)
+        return Batch(inputs, self._examples.targets(slice(None), draws), draws.target_noise)
 
     def state_dict(self) -> dict[str, Any]:
         """Position in the stream, to continue it exactly."""
@@ -333,7 +225,10 @@ class FullBatches:
 
 
 class EvaluationBatches:
-    """The batches of a split in order, normalized on the device; iterate over it as often as wanted."""
+    """The batches of a split in order, normalized on the device; iterate over it as often as wanted.
+
+    The split lies on the device where that has room for it, else what is used of it is copied each time.
+    """
 
     def __init__(
         self,
@@ -344,15 +239,20 @@ class EvaluationBatches:
         batch_size: int,
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
-        self._images, self._labels = split.images.to(device), split.labels.to(device)
+        self.task, self._device = dataset.task, device
+        is_resident = fits(split, 0, device)
+        self._inputs = each(split.inputs, lambda one: one.to(device)) if is_resident else split.inputs
+        self._targets = split.targets.to(device)
         self._batch_size = batch_size
         self._normalize = Normalizer(dataset, device, memory_format)
 
     def __len__(self) -> int:
         """Number of examples."""
-        return len(self._labels)
+        return len(self._targets)
 
     def __iter__(self) -> Iterator[Batch]:
-        parts = self._images.split(self._batch_size), self._labels.split(self._batch_size)
-        for images, labels in zip(*parts, strict=True):
-            yield Batch(self._normalize(images), labels, None)
+        for start in range(0, len(self), self._batch_size):
+            here = slice(start, start + self._batch_size)
+            inputs = self._normalize(each(self._inputs, lambda one, here=here: one[here].to(self._device)))  # type: ignore[misc]
+            targets = self._targets[here]
+            yield Batch(inputs, targets if self.task.kind == "regression" else targets.long(), None)

@@ -1,37 +1,90 @@
-"""The built-in networks by name."""
+"""Networks by name: those that the package brings, and those of other libraries and of users' own code."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from ..config import ModelSettings
 from ..errors import InputError
-from .registry import NETWORKS, ImageShape, built_in
+from ..task import Input, Task
+from .calling import call, predictions
+from .registry import FAMILIES, SOURCES, family, is_built_in
 from .resize import resize
 
-__all__ = ["NETWORKS", "build_model", "network_like", "resize"]
+__all__ = ["FAMILIES", "SOURCES", "build_model", "is_built_in", "library_versions", "network_like", "renamed", "resize"]
 
 
-def build_model(settings: ModelSettings, image_shape: ImageShape, num_classes: int) -> nn.Module:
-    """A freshly initialized network for images of `image_shape` (channels, height, width).
+def build_model(settings: ModelSettings, task: Task) -> nn.Module:
+    """A freshly initialized network for `task`, in training mode on the CPU.
 
-    Raises `InputError` where the images are too small for the network.
+    Raises `InputError` where such a network cannot do the task, where a reference leads to none, or to one that fails
+    or whose outputs are of another shape than the task's.
     """
-    return built_in(settings.name).build(settings, image_shape, num_classes)
+    name = settings.name
+    if is_built_in(name):
+        return family(name).build(settings, task)
+    model = SOURCES[name.partition(":")[0]].build(settings, task)
+    _check_outputs(model, task, name)
+    return model
+
+
+def library_versions(name: str) -> Mapping[str, str]:
+    """Versions of the libraries that make the network of that name or reference, by library."""
+    return {} if is_built_in(name) else SOURCES[name.partition(":")[0]].versions()
+
+
+def renamed(name: str) -> Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None:
+    """From a state dict with the published code's names to one with those of our network `name`; None for others."""
+    return family(name).renamed if is_built_in(name) else None
+
+
+def _check_outputs(model: nn.Module, task: Task, name: str) -> None:
+    """Raise `InputError` where the network does not take the task's inputs or gives other outputs."""
+    n = 2
+    expected = (n, *task.input_shape, task.outputs) if task.kind == "next_token" else (n, task.outputs)
+    was_training = model.training
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            outputs = predictions(call(model.eval(), task.example(n)))
+    except InputError as error:
+        raise InputError(f"model.name: {name}: {error}") from None
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"model.name: {name}: the network fails on inputs {_shapes(task, n)}: {type(error).__name__}: {reason}"
+        ) from error
+    finally:
+        model.train(was_training)
+    if tuple(outputs.shape) != expected and (task.outputs > 1 or tuple(outputs.shape) != expected[:-1]):
+        raise InputError(
+            f"model.name: {name}: the network gives {tuple(outputs.shape)} for {n} examples, expected {expected}: "
+            f"{_outputs(task)}; give the network that number, such as by model.arguments"
+        )
+
+
+def _outputs(task: Task) -> str:
+    words = {"classification": "classes", "regression": "real targets", "next_token": "tokens at each place"}
+    return f"the data have {task.outputs} {words[task.kind]}"
+
+
+def _shapes(task: Task, n: int) -> str:
+    if task.named is None:
+        return str((n, *task.input_shape))
+    return ", ".join(f"{name} {(n, *one.shape)}" for name, one in task.named.items())
 
 
 def network_like(name: str, weights: Mapping[str, Tensor]) -> tuple[nn.Module, Tensor]:
-    """The built-in network `name` with these weights, each layer as wide as they are, and two images that it takes.
+    """The built-in network `name` with these weights, each layer as wide as they are, and two inputs that it takes.
 
     What weights do not tell (activation, dropout, whether images are square) is as by default. Raises `InputError`
     where there is no such network, and where they are not those of one.
     """
-    network = built_in(name)
+    network = family(name)
     try:
-        model, image_shape = network.like(weights)
+        model, shape = network.like(weights)
         parameters = {key for key, _ in model.named_parameters()}
         missing = sorted(parameters - set(weights))
     except (KeyError, IndexError) as error:
@@ -40,4 +93,4 @@ def network_like(name: str, weights: Mapping[str, Tensor]) -> tuple[nn.Module, T
         there = ", ".join([*weights][:4]) or "none"
         raise InputError(f"these weights are not a {name}: no {missing[0]!r} among {there}, …")
     resize(model, {key: value for key, value in weights.items() if key in model.state_dict()})
-    return model, torch.zeros(2, *image_shape)
+    return model, Input(shape, 1 if network.tokens else None).example()

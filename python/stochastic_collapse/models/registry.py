@@ -1,7 +1,8 @@
-"""What a name in `model.name` stands for: one entry for each source of networks."""
+"""What a name in `model.name` stands for: one entry for each family of networks, or other source of them."""
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,39 +12,110 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import InputError
-from . import mlp, resnet, vgg
-
-ImageShape = tuple[int, int, int]
-"""Channels, height, width."""
+from ..task import Task
+from . import gpt, mlp, resnet, vgg, vit
+from .references import python, timm_, torchvision_, transformers_
 
 
 @dataclass(frozen=True)
-class BuiltIn:
-    """A network that the package brings."""
+class Family:
+    """Networks that the package brings."""
 
-    build: Callable[[Any, ImageShape, int], nn.Module]
-    """From its settings, the shape of an image and the number of classes; raises `InputError` for images too small."""
-    like: Callable[[Mapping[str, Tensor]], tuple[nn.Module, ImageShape]]
-    """From a state dict a network of the same layers, and the shape of an image that it takes."""
+    build: Callable[[Any, Task], nn.Module]
+    """From settings and task; raises `InputError` where such a network cannot do the task."""
+    like: Callable[[Mapping[str, Tensor]], tuple[nn.Module, tuple[int, ...]]]
+    """From a state dict a network of the same layers, and the shape of an input that it takes."""
+    tokens: bool = False
+    """Whether inputs are tokens."""
     renamed: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict
     """A state dict with our names, from one that may have those of the published code."""
 
 
-NETWORKS: Mapping[str, BuiltIn] = MappingProxyType(
+def _images(settings: Any, task: Task) -> tuple[int, int, int]:
+    if not task.has_images:
+        raise InputError(f"model.name: {settings.name} takes images (channels, height, width), and {_given(task)}")
+    channels, height, width = task.input_shape
+    return channels, height, width
+
+
+def _given(task: Task) -> str:
+    if task.named is not None:
+        return f"the data have inputs by name: {', '.join(task.named)}"
+    kind = "tokens" if task.vocabulary is not None else "numbers"
+    return f"the data have {kind} of shape {task.input_shape}"
+
+
+def _mlp(s: Any, task: Task) -> nn.Module:
+    if task.vocabulary is not None or task.named is not None:
+        raise InputError(f"model.name: mlp takes numbers, and {_given(task)}")
+    return mlp.MLP(math.prod(task.input_shape), s.widths, task.outputs, s.activation)
+
+
+def _vgg(s: Any, task: Task) -> nn.Module:
+    depth = int(s.name.removeprefix("vgg"))
+    return vgg.VGG(_images(s, task), task.outputs, depth, s.activation, s.batch_norm, s.dropout, s.width)
+
+
+def _resnet(s: Any, task: Task) -> nn.Module:
+    depth, (channels, _, _) = int(s.name.removeprefix("resnet")), _images(s, task)
+    return resnet.ResNet(channels, task.outputs, depth, s.activation, s.width, s.stem, s.batch_norm)
+
+
+def _vit(s: Any, task: Task) -> nn.Module:
+    shape = _images(s, task)
+    return vit.ViT(shape, task.outputs, s.patch, s.dim, s.depth, s.heads, s.hidden, s.dropout, s.activation)
+
+
+def _gpt(s: Any, task: Task) -> nn.Module:
+    if task.kind != "next_token" or task.vocabulary is None or task.named is not None:
+        raise InputError(f"model.name: gpt predicts the next token, and {_given(task)} for {task.kind}")
+    context = task.input_shape[0]
+    return gpt.GPT(task.vocabulary, context, s.dim, s.depth, s.heads, s.hidden, s.dropout, s.activation, s.tied)
+
+
+_VGG = Family(_vgg, vgg.like, renamed=vgg.from_published)
+_RESNET = Family(_resnet, resnet.like)
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
-        "mlp": BuiltIn(lambda s, shape, n: mlp.MLP(math.prod(shape), s.widths, n, s.activation), mlp.like),
-        "vgg16": BuiltIn(
-            lambda s, shape, n: vgg.VGG16(shape, n, s.activation, s.batch_norm, s.dropout, s.width),
-            vgg.like,
-            vgg.from_published,
-        ),
-        "resnet18": BuiltIn(lambda s, shape, n: resnet.ResNet18(shape[0], n, s.activation, s.width), resnet.like),
+        "mlp": Family(_mlp, mlp.like),
+        **{f"vgg{depth}": _VGG for depth in vgg.CONVOLUTIONS},
+        **{f"resnet{depth}": _RESNET for depth in resnet.BLOCKS},
+        "vit": Family(_vit, vit.like),
+        "gpt": Family(_gpt, gpt.like, tokens=True),
+    }
+)
+"""The built-in networks by name."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where networks come from that have a reference: what stands before its colon."""
+
+    build: Callable[[Any, Task], nn.Module]
+    versions: Callable[[], Mapping[str, str]]
+    """Of the libraries that make the network."""
+
+
+SOURCES: Mapping[str, Source] = MappingProxyType(
+    {
+        "timm": Source(timm_.build, timm_.version),
+        "torchvision": Source(torchvision_.build, torchvision_.version),
+        "transformers": Source(transformers_.build, transformers_.version),
+        "python": Source(python.build, python.version),
     }
 )
 
 
-def built_in(name: str) -> BuiltIn:
-    """The network of that name; raises `InputError` where there is none."""
-    if name not in NETWORKS:
-        raise InputError(f"no built-in network {name!r}; expected one of {', '.join(NETWORKS)}")
-    return NETWORKS[name]
+def family(name: str) -> Family:
+    """The built-in network of that name; raises `InputError` where there is none."""
+    if name not in FAMILIES:
+        near = difflib.get_close_matches(name, FAMILIES, 1)
+        hint = f" did you mean {near[0]!r}?" if near else f" expected one of {', '.join(FAMILIES)}, or a reference"
+        raise InputError(f"no built-in network {name!r};{hint}")
+    return FAMILIES[name]
+
+
+def is_built_in(name: str) -> bool:
+    """Whether a name in `model.name` is that of a network that the package brings, and no reference."""
+    return ":" not in name

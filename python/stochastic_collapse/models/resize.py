@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 
@@ -25,7 +26,9 @@ def resize(model: nn.Module, tensors: Mapping[str, Tensor], groups: Mapping[str,
             if id(old) not in new:
                 new[id(old)] = nn.Parameter(tensor.detach().clone(), requires_grad=old.requires_grad)
         elif kind in module._buffers:
-            module._buffers[kind] = tensor.detach().clone()
+            before = module._buffers[kind]
+            is_counter = before is not None and not before.is_floating_point()
+            module._buffers[kind] = tensor.detach().clone().to(torch.int64 if is_counter else tensor.dtype)
         touched.add(path)
     for name, old in shared.items():
         if id(old) in new:

@@ -1,50 +1,64 @@
-"""VGG-16 for small images, with the layer names of the published code: conv1 … conv13, fc14, fc15, fc16."""
+"""VGG for small images, with the layer names of the published code: conv1 … convN, then fc(N+1), fc(N+2), fc(N+3)."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
 from ..errors import InputError
 from .initialization import activation, kaiming_normal, scaled
 
-CHANNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
-POOL_AFTER = (2, 4, 7, 10, 13)
+CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+"""For each depth, how many convolutions there are in each stage, which a max-pool ends."""
+CHANNELS = (64, 128, 256, 512, 512)
 HEAD = 512
+SMALLEST = 2 ** len(CHANNELS)
 
 
-class VGG16(nn.Module):
-    """(batch, channels, height, width) images → (batch, num_classes) logits; height and width at least 32."""
+class VGG(nn.Module):
+    """VGG-11, 13, 16 or 19 (Simonyan & Zisserman 2015), with a head of 512–512–classes.
+
+    (batch, channels, height, width) images of `image_shape` (channels, height, width) → (batch, num_classes) logits.
+    `depth` counts the layers that have weights; `batch_norm` normalizes after each convolution; `dropout` is the
+    probability after each hidden layer of the head; `width` multiplies the channels and hidden neurons of every layer.
+
+    Raises `InputError` for another depth, and for images of less than 32 pixels in height or width.
+    """
 
     def __init__(
         self,
         image_shape: tuple[int, int, int],
         num_classes: int,
+        depth: int = 16,
         act: str = "gelu",
         batch_norm: bool = False,
         dropout: float = 0.0,
         width: float = 1.0,
     ) -> None:
         super().__init__()
+        if depth not in CONVOLUTIONS:
+            raise InputError(f"depth: expected one of {', '.join(map(str, CONVOLUTIONS))}, found {depth}")
         channels, height, wide = image_shape
-        smallest = 2 ** len(POOL_AFTER)
-        if min(height, wide) < smallest:
+        if min(height, wide) < SMALLEST:
             raise InputError(
-                f"model vgg16 needs images of at least {smallest} × {smallest} pixels, found {height} × {wide}"
+                f"model vgg{depth} needs images of at least {SMALLEST} × {SMALLEST} pixels, found {height} × {wide}"
             )
-        for k, base in enumerate(CHANNELS, start=1):
+        stages = zip(CHANNELS, CONVOLUTIONS[depth], strict=True)
+        for k, base in enumerate((base for base, count in stages for _ in range(count)), start=1):
             out_channels = scaled(base, width)
             self.add_module(f"conv{k}", nn.Conv2d(channels, out_channels, kernel_size=3, padding=1))
             if batch_norm:
                 self.add_module(f"bn{k}", nn.BatchNorm2d(out_channels))
             channels = out_channels
-        reduction = 2 ** len(POOL_AFTER)
+        self.pool_after = tuple(itertools.accumulate(CONVOLUTIONS[depth]))
         hidden = scaled(HEAD, width)
-        self.fc14 = nn.Linear(channels * (height // reduction) * (wide // reduction), hidden)
-        self.fc15 = nn.Linear(hidden, hidden)
-        self.fc16 = nn.Linear(hidden, num_classes)
+        sizes = (channels * (height // SMALLEST) * (wide // SMALLEST), hidden, hidden, num_classes)
+        for k, (size, out_size) in enumerate(itertools.pairwise(sizes), start=self.pool_after[-1] + 1):
+            self.add_module(f"fc{k}", nn.Linear(size, out_size))
         self.act = activation(act)
         self.pool = nn.MaxPool2d(kernel_size=2)
         self.dropout = nn.Dropout(dropout)
@@ -52,26 +66,40 @@ class VGG16(nn.Module):
         kaiming_normal(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        for k in range(1, len(CHANNELS) + 1):
+        last = self.pool_after[-1]
+        for k in range(1, last + 1):
             x = self.get_submodule(f"conv{k}")(x)
             if self.batch_norm:
                 x = self.get_submodule(f"bn{k}")(x)
             x = self.act(x)
-            if k in POOL_AFTER:
+            if k in self.pool_after:
                 x = self.pool(x)
         x = x.flatten(1)  # in (channel, row, column) order, whatever the memory format
-        x = self.dropout(self.act(self.fc14(x)))
-        x = self.dropout(self.act(self.fc15(x)))
-        out: Tensor = self.fc16(x)
+        for k in (last + 1, last + 2):
+            x = self.dropout(self.act(self.get_submodule(f"fc{k}")(x)))
+        out: Tensor = self.get_submodule(f"fc{last + 3}")(x)
         return out
 
 
-def like(weights: Mapping[str, Tensor]) -> tuple[VGG16, tuple[int, int, int]]:
-    """A network with batch normalization if `weights` have it, and the shape of an image that it takes."""
-    places = weights["fc14.weight"].shape[1] // weights["conv13.weight"].shape[0]
-    smallest = 2 ** len(POOL_AFTER)
-    shape = (weights["conv1.weight"].shape[1], smallest, smallest * places)
-    return VGG16(shape, weights["fc16.weight"].shape[0], batch_norm="bn1.weight" in weights, width=0.01), shape
+class VGG16(VGG):
+    """For the registry, until it gives the depth."""
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int, *others: Any, **named: Any) -> None:
+        super().__init__(image_shape, num_classes, 16, *others, **named)
+
+
+def like(weights: Mapping[str, Tensor]) -> tuple[VGG, tuple[int, int, int]]:
+    """A network as deep as `weights` are, with batch normalization if they have it, and the shape of an image that it
+    takes: weights tell how many places there are at the end, not how they lie.
+
+    Raises `KeyError` where a layer is missing, and `InputError` where there are convolutions for no known depth.
+    """
+    channels = weights["conv1.weight"].shape[1]
+    last = sum(re.fullmatch(r"conv\d+\.weight", name) is not None for name in weights)
+    places = weights[f"fc{last + 1}.weight"].shape[1] // weights[f"conv{last}.weight"].shape[0]
+    shape = (channels, SMALLEST, SMALLEST * places)
+    classes = weights[f"fc{last + 3}.weight"].shape[0]
+    return VGG(shape, classes, last + 3, batch_norm="bn1.weight" in weights, width=0.01), shape
 
 
 _PUBLISHED_HEAD = {"fc.0": "fc14", "fc1.0": "fc15", "fc2.0": "fc16"}

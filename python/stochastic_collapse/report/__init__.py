@@ -6,6 +6,6 @@ into template.html with report.css, charts.js and report.js inline; the scripts 
 """
 
 from .data import collect
-from .page import write_page, write_report
+from .page import write_page, write_report, write_weights_report
 
-__all__ = ["collect", "write_page", "write_report"]
+__all__ = ["collect", "write_page", "write_report", "write_weights_report"]

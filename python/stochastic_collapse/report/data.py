@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,26 +19,31 @@ import pandas as pd
 from .. import __version__
 from ..config import TrainConfig, dump_yaml
 from ..errors import InputError
-from ..runs import METRICS, RunDirectory, labelled
+from ..models import library_versions
+from ..networks import subject_of
+from ..neurons import NeuronLayer, Parameters
+from ..runs import COLLAPSE, RunDirectory, labelled
+from ..scores import score_of
 from .compressed import compressions
 from .matrices import spread
-from .measured import measure
+from .measured import measure, of_run
 
 POINTS = 600
 STEPS = 200
 TOLERANCE = 0.1
 """The one that the summary names."""
 
-_CURVES = ("train_loss", "eval_loss", "eval_accuracy", "lr")
-_EVALUATIONS = 5  # whose median stands beside the last accuracy: SGD at a large learning rate has bad moments
+_CURVES = ("train_loss", "eval_loss", "lr")
+_EVALUATIONS = 5  # whose median stands beside the last score: SGD at a large learning rate has bad moments
 
 
 def collect(runs: Sequence[RunDirectory], advance: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """The report's data: `version`, `written` (time), `tolerance`, and `runs`, a dictionary for each of `runs`.
 
-    In each: what it is (`label`, `path`, `state`, `step`, `max_steps`, `facts`), `summary`, `curves`, `collapse` (by
-    step and layer), `distances`, `compression` (rows), `settings` (YAML), `versions`, `notes`. `advance` is called once
-    for each checkpoint. Raises `InputError` where there is no run, and where a file of one is damaged.
+    In each: what it is (`label`, `path`, `state`, `step`, `max_steps`, `facts`), `score` (accuracy or r2, what says
+    how good the network is), `summary`, `curves`, `collapse` (by step and layer), `distances`, `compression` (rows),
+    `settings` (YAML), `versions`, `notes`. `advance` is called once for each checkpoint. Raises
+    `InputError` where there is no run, and where a file of one is damaged.
     """
     if not runs:
         raise InputError("no run to report on")
@@ -51,8 +57,11 @@ def collect(runs: Sequence[RunDirectory], advance: Callable[[], None] = lambda: 
 
 def _of_run(run: RunDirectory, label: str, runs: int, advance: Callable[[], None]) -> dict[str, Any]:
     config, status, metrics = run.config(), run.status(), run.metrics()
-    measured = measure(run, runs, advance)
+    measured = measure(run.checkpoints(), of_run(run), run.collapse(), runs, advance)
+    score = score_of(metrics)
     compression, notes = compressions(run)
+    named = {f"{score.removeprefix('eval_')}_{when}": f"score_{when}" for when in ("before", "after")}
+    compression = compression.rename(columns=named)
     collapse = _collapse(measured.collapse, measured.distances["steps"])
     return {
         "label": label,
@@ -63,8 +72,9 @@ def _of_run(run: RunDirectory, label: str, runs: int, advance: Callable[[], None
         "seconds": status.get("seconds"),
         "max_steps": config.max_steps,
         "facts": _facts(config),
-        "summary": _summary(metrics, measured.collapse, compression),
-        "curves": {name: _curve(metrics, name) for name in _CURVES},
+        "score": score.removeprefix("eval_"),
+        "summary": _summary(metrics[score], measured.collapse, compression),
+        "curves": _curves(metrics, score),
         "collapse": collapse,
         "distances": measured.distances,
         "compression": [{key: _plain(value) for key, value in row.items()} for row in compression.to_dict("records")],
@@ -72,6 +82,60 @@ def _of_run(run: RunDirectory, label: str, runs: int, advance: Callable[[], None
         "versions": {**status.get("versions", {}), **status.get("execution", {})},
         "notes": measured.notes + notes,
     }
+
+
+def collect_weights(
+    files: Sequence[tuple[int, Path]],
+    model: str | None = None,
+    advance: Callable[[], None] = lambda: None,
+    **how: Any,
+) -> dict[str, Any]:
+    """The same of files of weights, one for each step, as of one run that has neither settings nor metrics.
+
+    See `networks.subject_of` for `model` and `how`; raises as it does for the last of the files.
+    """
+    subject = subject_of(files[-1][1], model, **how)
+
+    def read(path: Path) -> tuple[Parameters, list[NeuronLayer]]:
+        subject.load(path)
+        return {name: value.clone() for name, value in subject.weights().items()}, subject.network.layers
+
+    nothing = pd.DataFrame(columns=list(COLLAPSE)).astype(COLLAPSE)
+    measured = measure(dict(files), read, nothing, 1, advance)
+    metrics, compression = pd.DataFrame(columns=["step"]), pd.DataFrame(columns=["tolerance"])
+    last = files[-1][0]
+    label = subject.recipe.name
+    return {
+        "version": __version__,
+        "written": datetime.datetime.now().astimezone().isoformat(" ", "minutes"),
+        "tolerance": TOLERANCE,
+        "runs": [
+            {
+                "label": label,
+                "path": str(files[-1][1]),
+                "name": label,
+                "state": "weights",
+                "step": last,
+                "seconds": None,
+                "max_steps": last,
+                "facts": [label, f"{len(files)} file{'s' * (len(files) != 1)} of weights", subject.said],
+                "score": "accuracy",
+                "summary": _summary(pd.Series(dtype=float), measured.collapse, compression),
+                "curves": _curves(metrics, "eval_accuracy"),
+                "collapse": _collapse(measured.collapse, measured.distances["steps"]),
+                "distances": measured.distances,
+                "compression": [],
+                "settings": dump_yaml({"model": subject.recipe.to_json(), "files": {s: str(p) for s, p in files}}),
+                "versions": dict(library_versions(label)),
+                "notes": measured.notes,
+            }
+        ],
+    }
+
+
+def _curves(metrics: pd.DataFrame, score: str) -> dict[str, dict[str, list[Any]]]:
+    columns = {"score": score, "bits": "eval_bits_per_token"}
+    return {name: _curve(metrics, columns.get(name, name)) for name in (*_CURVES, *columns)}
 
 
 def _facts(config: TrainConfig) -> list[str]:
@@ -102,14 +166,14 @@ def _noise(config: TrainConfig) -> list[str]:
             return [f"isotropic noise of the power of {batches}"]
 
 
-def _summary(metrics: pd.DataFrame, collapse: pd.DataFrame, compression: pd.DataFrame) -> dict[str, Any]:
+def _summary(scores: pd.Series[float], collapse: pd.DataFrame, compression: pd.DataFrame) -> dict[str, Any]:
     """What it came to: at the last evaluation, the last measurement, the last compression with TOLERANCE."""
-    accuracy = metrics["eval_accuracy"].dropna()
+    scores = scores.dropna()
     last = collapse[collapse["step"] == collapse["step"].max()]
     chosen = compression[compression["tolerance"] == TOLERANCE].tail(1).to_dict("records")
     return {
-        "accuracy": _plain(accuracy.iloc[-1]) if len(accuracy) else None,
-        "median_accuracy": _plain(accuracy.tail(_EVALUATIONS).median()) if len(accuracy) else None,
+        "score": _plain(scores.iloc[-1]) if len(scores) else None,
+        "median_score": _plain(scores.tail(_EVALUATIONS).median()) if len(scores) else None,
         "step": int(last["step"].iloc[0]) if len(last) else None,
         "neurons": int(last["neurons"].sum()) if len(last) else None,
         "vanished": int(last["vanished"].sum()) if len(last) else None,
@@ -119,8 +183,9 @@ def _summary(metrics: pd.DataFrame, collapse: pd.DataFrame, compression: pd.Data
 
 
 def _curve(metrics: pd.DataFrame, column: str) -> dict[str, list[Any]]:
-    """`x`, the steps, and `y`, of the rows where `column` is a finite number."""
-    assert column in METRICS
+    """`x`, the steps, and `y`, of the rows where `column` is a finite number; none where there is no such column."""
+    if column not in metrics:
+        return {"x": [], "y": []}
     rows = metrics[np.isfinite(metrics[column])]
     x, y = rows["step"].to_numpy(), rows[column].to_numpy()
     kept = thinned(y)

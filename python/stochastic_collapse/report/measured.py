@@ -1,9 +1,10 @@
-"""What a report needs of a run's checkpoints: collapse where it was not measured before, and distance matrices."""
+"""What a report needs of checkpoints: collapse where it was not measured before, and distance matrices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,42 +13,64 @@ from numpy.typing import NDArray
 
 from ..collapse import clustered, measure_layers, normalized_distance
 from ..errors import InputError
-from ..models.weights import load_weights
-from ..neurons import NeuronLayer, Parameters, incoming_vectors, neuron_layers, outgoing_vectors
+from ..networks import network_of
+from ..neurons import NeuronLayer, Parameters, incoming_vectors, outgoing_vectors
 from ..runs import RunDirectory
+from ..weights.files import state_of_checkpoint
 from . import matrices
 
 
 @dataclass
 class Measured:
-    """What was read off a run's checkpoints."""
+    """What was read off checkpoints."""
 
     collapse: pd.DataFrame
-    """The rows of collapse.csv, and those of checkpoints that are not in it, by step."""
+    """The rows that were known, and those of checkpoints that were not, by step."""
     distances: dict[str, Any]
     """`steps`; `layers`, each with name, neurons, side, and `incoming` and `outgoing`: by step, the encoded matrix."""
     notes: list[str] = field(default_factory=list)
     """What could not be measured, a sentence each."""
 
 
-def measure(run: RunDirectory, runs: int = 1, advance: Callable[[], None] = lambda: None) -> Measured:
+Read = Callable[[Path], tuple[Parameters, list[NeuronLayer]]]
+"""The weights in a file, and the layers of their network."""
+
+
+def of_run(run: RunDirectory) -> Read:
+    """How the checkpoints of a run are read; its network is traced once."""
+    layers: list[NeuronLayer] = []
+
+    def read(path: Path) -> tuple[Parameters, list[NeuronLayer]]:
+        weights = state_of_checkpoint(path)
+        if not layers:
+            layers.extend(network_of(run, weights).layers)
+        return weights, layers
+
+    return read
+
+
+def measure(
+    checkpoints: Mapping[int, Path],
+    read: Read,
+    known: pd.DataFrame,
+    runs: int = 1,
+    advance: Callable[[], None] = lambda: None,
+) -> Measured:
     """Read each checkpoint once, as far as it is needed, the last one first: its clusters give all matrices' order.
 
-    `runs` is the number of runs on the page (see `matrices`); `advance` is called once for each checkpoint. Nothing is
-    written, so a run may be training meanwhile. A checkpoint that cannot be read or measured is left out, with a note.
+    `known` are the rows of collapse.csv that are there; `runs` is the number of runs on the page (see `matrices`);
+    `advance` is called once for each checkpoint. Nothing is written, so a run may be training meanwhile. A checkpoint
+    that cannot be read or measured is left out, with a note.
     """
-    checkpoints, model = run.checkpoints(), run.config().model.name
-    known = run.collapse()
     frames = matrices.frames(list(checkpoints), runs)
     tables, notes = [known] if len(known) else [], []
     shown: dict[int, list[dict[str, Any]]] = {}
     orders: dict[str, list[int]] = {}
-    for step, path in reversed(checkpoints.items()):
+    for step, path in sorted(checkpoints.items(), reverse=True):
         new = step not in set(known["step"])
         if new or step in frames:
             try:
-                weights = load_weights(path, model)
-                layers = neuron_layers(model, weights)
+                weights, layers = read(path)
                 if new:
                     tables.append(measure_layers(weights, layers, step))
                 if step in frames:

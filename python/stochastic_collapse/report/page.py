@@ -12,7 +12,8 @@ from typing import Any
 
 from ..runs import RunDirectory, runs_root, write_atomically
 from ..terminal import work_bar
-from .data import collect
+from ..weights import expand, steps_of
+from .data import collect, collect_weights
 
 _HERE = Path(__file__).parent
 
@@ -30,6 +31,30 @@ def write_report(runs: Sequence[RunDirectory], out: Path | None = None, report: 
     for run in data["runs"]:
         for note in run["notes"]:
             report(f"{run['path']}: {note}")
+    write_page(data, path)
+    return path
+
+
+def write_weights_report(
+    paths: Sequence[Path],
+    model: str | None = None,
+    out: Path | None = None,
+    report: Callable[[str], None] = print,
+    *,
+    steps: Sequence[int] | None = None,
+    **how: Any,
+) -> Path:
+    """Write the report on files of weights of one network to `out` (default: report.html here); return where it is.
+
+    See `networks.subject_of` for `model` and `how`, `weights.steps_of` for the step of each file; raises as both do.
+    """
+    files = steps_of(expand(paths), steps)
+    with work_bar() as bar:
+        task = bar.add_task("reading weights", total=len(files), report="")
+        data = collect_weights(files, model, lambda: bar.advance(task), **how)
+    for note in data["runs"][0]["notes"]:
+        report(note)
+    path = out or Path("report.html")
     write_page(data, path)
     return path
 
@@ -74,18 +99,20 @@ def _sentence(run: dict[str, Any], tolerance: float) -> str:
     """The run's result in one sentence, as HTML."""
     summary = run["summary"]
     clauses = []
-    if summary["accuracy"] is not None:
-        median = f" (median of the last five evaluations {summary['median_accuracy']:.1%})"
-        clauses.append(f"the test accuracy is <b>{summary['accuracy']:.1%}</b>{median}")
+    if summary["score"] is not None:
+        score, median = (_in_words(run, summary[key]) for key in ("score", "median_score"))
+        clauses.append(
+            f"the test {_NAMES[run['score']]} is <b>{score}</b> (median of the last five evaluations {median})"
+        )
     if summary["neurons"]:
         share = summary["independent"] / summary["neurons"]
         clauses.append(f"<b>{share:.0%}</b> of the {summary['neurons']:,} neurons are independent")
     if compression := summary["compression"]:
         gone = 1 - compression["neurons_after"] / compression["neurons_before"]
         clause = f"compression at tolerance {tolerance:g} removes <b>{gone:.0%}</b> of all neurons"
-        before, after = compression["accuracy_before"], compression["accuracy_after"]
+        before, after = compression["score_before"], compression["score_after"]
         if before is not None and after is not None:
-            clause += f", which changes the accuracy by <b>{_points(after - before)} points</b>"
+            clause += f", which changes the {_NAMES[run['score']]} by <b>{_gained(run, after - before)}</b>"
         clauses.append(clause)
     of = f" of {run['max_steps']:,}" if run["step"] != run["max_steps"] else ""
     start = f"After {run['step']:,}{of} steps"
@@ -94,18 +121,31 @@ def _sentence(run: dict[str, Any], tolerance: float) -> str:
     return f"{start} {', and '.join(filter(None, (', '.join(clauses[:-1]), clauses[-1])))}."
 
 
-def _points(difference: float) -> str:
-    """Percentage points with their sign: −0.3."""
-    rounded = round(100 * difference, 1)
-    return f"{'−' if rounded < 0 else '+' if rounded > 0 else ''}{abs(rounded):.1f}"
+_NAMES = {"accuracy": "accuracy", "r2": "R²"}
+"""Of what says how good a network is."""
+
+
+def _in_words(run: dict[str, Any], score: float) -> str:
+    return f"{score:.1%}" if run["score"] == "accuracy" else f"{score:.3f}"
+
+
+def _gained(run: dict[str, Any], difference: float) -> str:
+    """A difference of scores with its sign: −0.3 points of accuracies, +0.012 of others."""
+    points, digits = run["score"] == "accuracy", 1 if run["score"] == "accuracy" else 3
+    rounded = round(100 * difference if points else difference, digits)
+    sign = "−" if rounded < 0 else "+" if rounded > 0 else ""
+    return f"{sign}{abs(rounded):.{digits}f}{' points' if points else ''}"
 
 
 def _comparison(runs: Sequence[dict[str, Any]]) -> str:
     """How far several runs are apart, in one sentence, as HTML."""
     clauses = []
-    accuracies = [run["summary"]["accuracy"] for run in runs if run["summary"]["accuracy"] is not None]
-    if accuracies:
-        clauses.append(f"the test accuracies lie between <b>{min(accuracies):.1%}</b> and <b>{max(accuracies):.1%}</b>")
+    evaluated = [run for run in runs if run["summary"]["score"] is not None]
+    scored = sorted(evaluated, key=lambda run: run["summary"]["score"])
+    if scored and len({run["score"] for run in scored}) == 1:
+        low, high = (_in_words(run, run["summary"]["score"]) for run in (scored[0], scored[-1]))
+        names = "accuracies lie" if scored[0]["score"] == "accuracy" else "R² lie"
+        clauses.append(f"the test {names} between <b>{low}</b> and <b>{high}</b>")
     measured = [run["summary"] for run in runs if run["summary"]["neurons"]]
     if measured:
         shares = [summary["independent"] / summary["neurons"] for summary in measured]

@@ -49,17 +49,24 @@ const known = (value, text) => value === null || value === undefined ? "–" : t
 
 // --- header: facts of the one run, or a table that compares several ------------------------------------------------
 
+// What says how good a network is: its accuracy, or of real targets R².
+const scoreName = runs.every(one => one.score === runs[0].score) ? {accuracy: "accuracy", r2: "R²"}[runs[0].score] : "score";
+const scored = (one, v, digits) => one.score === "accuracy" ? percent(v, digits) : number(v, 3);
+const scoreAxis = {yText: v => scored(runs[0], v, 2), yAxis: v => runs[0].score === "accuracy" ? `${number(100 * v)}%` : number(v)};
+const gained = (one, row) => row.score_after === null || row.score_before === null ? "–" :
+  one.score === "accuracy" ? `${points(row.score_after - row.score_before)} points` : number(row.score_after - row.score_before, 2);
+
 function drawRuns() {
   $("runs").hidden = false;
-  const columns = [["run"], ["step"], ["state", "left"], ["test accuracy"], ["median of last 5"], ["independent"],
-    [`neurons kept at ${data.tolerance}`], [`accuracy gained at ${data.tolerance}`]];
+  const columns = [["run"], ["step"], ["state", "left"], [`test ${scoreName}`], ["median of last 5"], ["independent"],
+    [`neurons kept at ${data.tolerance}`], [`${scoreName} gained at ${data.tolerance}`]];
   const body = table($("runs"), columns, runs.map((one, k) => {
     const s = one.summary, c = s.compression;
     const button = html("button", {type: "button"}, html("i", {style: `background: ${runColour(k)}`}), one.label);
     button.addEventListener("click", () => chooseRun(k));
-    return {cells: [button, whole(one.step), one.state, known(s.accuracy, percent), known(s.median_accuracy, percent),
+    return {cells: [button, whole(one.step), one.state, known(s.score, v => scored(one, v)), known(s.median_score, v => scored(one, v)),
       known(share(s.independent, s.neurons), v => percent(v, 0)), c ? withShare(c.neurons_after, c.neurons_before) : "–",
-      c && c.accuracy_after !== null && c.accuracy_before !== null ? `${points(c.accuracy_after - c.accuracy_before)} points` : "–"]};
+      c ? gained(one, c) : "–"]};
   }));
   return k => [...body.rows].forEach((row, place) => {
     row.classList.toggle("chosen", place === k);
@@ -91,7 +98,8 @@ function drawTraining() {
   const curves = [
     ["train_loss", "Training loss", {log: true, yText: plain, yAxis: number, nothing: "no loss logged yet"}],
     ["eval_loss", "Test loss", {log: true, yText: plain, yAxis: number, nothing: "no evaluations yet"}],
-    ["eval_accuracy", "Test accuracy", {yText: v => percent(v, 2), yAxis: v => `${number(100 * v)}%`, nothing: "no evaluations yet"}],
+    ["score", `Test ${scoreName}`, {...scoreAxis, nothing: "no evaluations yet"}],
+    ...(runs.some(one => one.curves.bits.x.length) ? [["bits", "Test bits per token", {yText: plain, yAxis: number, nothing: "none"}]] : []),
     ["lr", "Learning rate", {zero: true, yText: plain, yAxis: tiny, nothing: "no learning rate logged yet"}],
   ];
   for (const [name, title, how] of curves)
@@ -222,17 +230,17 @@ function drawCompressionCurves() {
   const tolerance = row => `tolerance ${row.tolerance}`;
   new LineChart($("compression"), "Neurons kept against tolerance").show({...fractions, xName: "tolerance", xAxis: v => number(v),
     xText: v => `tolerance ${v}`, nothing: "nothing compressed yet",
-    series: series(row => row.tolerance, kept, row => `${known(row.accuracy_after, v => percent(v, 2))} accuracy`)});
-  const accuracies = series(kept, row => row.accuracy_after, tolerance);
+    series: series(row => row.tolerance, kept, row => `${known(row.score_after, v => scored(runs[0], v, 2))} ${scoreName}`)});
+  const scores = series(kept, row => row.score_after, tolerance);
   runs.forEach((one, k) => {
     const rows = lastCompression(one), ends = rows.map(kept);
-    if (rows.length && rows[0].accuracy_before !== null)
-      accuracies.push({name: `${several ? `${one.label}, ` : ""}uncompressed`, colour: runColour(k), className: "dashed faint",
-        x: [Math.min(...ends), 1], y: [rows[0].accuracy_before, rows[0].accuracy_before]});
+    if (rows.length && rows[0].score_before !== null)
+      scores.push({name: `${several ? `${one.label}, ` : ""}uncompressed`, colour: runColour(k), className: "dashed faint",
+        x: [Math.min(...ends), 1], y: [rows[0].score_before, rows[0].score_before]});
   });
-  new LineChart($("compression"), "Test accuracy against neurons kept").show({scatter: true, xName: "neurons kept",
-    xAxis: v => percent(v, 0), xText: v => `${percent(v)} of the neurons kept`, yText: v => percent(v, 2),
-    yAxis: v => `${number(100 * v)}%`, nothing: "accuracy was not measured", series: accuracies});
+  new LineChart($("compression"), `Test ${scoreName} against neurons kept`).show({scatter: true, xName: "neurons kept",
+    xAxis: v => percent(v, 0), xText: v => `${percent(v)} of the neurons kept`, ...scoreAxis,
+    nothing: `${scoreName} was not measured`, series: scores});
 }
 
 function drawCompressionTable() {
@@ -249,16 +257,15 @@ function drawCompressionTable() {
   $("compression-text").textContent = sentence(`the network of ${step(before.step)} with its vanished neurons removed ` +
     "and its redundant ones merged. The tolerance is both the fraction of the largest norm below which a neuron has vanished and the " +
     "distance below which two are redundant; at 0 only what changes no output is removed. FLOPs, latency and " +
-    "the change of logits are those of one call on up to 100 test images.");
+    "the change of outputs are those of one call on up to 100 test examples.");
   const time = v => v.toPrecision(3);
   const original = {className: "total", cells: ["uncompressed", whole(before.neurons_before), whole(before.parameters_before),
-    short(before.flops_before), known(before.milliseconds_before, time), known(before.accuracy_before, v => percent(v, 2)), "", ""]};
-  table($("compression-table"), [["tolerance"], ["neurons"], ["parameters"], ["FLOPs"], ["latency, ms"], ["accuracy"], ["points"],
-    ["largest change of a logit"]], [original, ...rows.map(row => ({className: row.tolerance === data.tolerance ? "strong" : "", cells: [
+    short(before.flops_before), known(before.milliseconds_before, time), known(before.score_before, v => scored(run(), v, 2)), "", ""]};
+  table($("compression-table"), [["tolerance"], ["neurons"], ["parameters"], ["FLOPs"], ["latency, ms"], [run().score === "accuracy" ? "accuracy" : "R²"], ["gained"],
+    ["largest change of an output"]], [original, ...rows.map(row => ({className: row.tolerance === data.tolerance ? "strong" : "", cells: [
       String(row.tolerance), withShare(row.neurons_after, row.neurons_before), withShare(row.parameters_after, row.parameters_before),
       html("span", {}, short(row.flops_after), html("small", {}, ` (${percent(row.flops_after / row.flops_before, 0)})`)),
-      known(row.milliseconds_after, time), known(row.accuracy_after, v => percent(v, 2)),
-      row.accuracy_after === null || row.accuracy_before === null ? "–" : points(row.accuracy_after - row.accuracy_before),
+      known(row.milliseconds_after, time), known(row.score_after, v => scored(run(), v, 2)), gained(run(), row),
       known(row.largest_change, v => number(v, 2))]}))]);
 }
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..config import TrainConfig, identity, load_config
 from ..errors import InputError
-from ..origin import located
+from ..provenance import located
 from ..runs import RunDirectory, find_runs
 from .controls import ALL, CONTROLS, FACTOR, twins
 from .directory import SweepDirectory, SweptRun, swept

@@ -102,6 +102,13 @@ def _batch_size(config: TrainConfig) -> int:
     return config.batch_size
 
 
+def _examples(config: TrainConfig) -> int:
+    """Examples in its training set."""
+    from ..data.datasets import training_examples  # imports torch
+
+    return training_examples(config.data)
+
+
 def _passes(config: TrainConfig) -> Settings:
     """That the whole set goes through a network with images as a batch of the run does, for its memory."""
     if config.model.fully_connected or config.micro_batch is not None or config.batch_size == "full":
@@ -123,11 +130,11 @@ def _other_noise(kind: str) -> Change:
 
 def _means(batches: int) -> Change:
     def change(config: TrainConfig, factor: float) -> Settings:
-        size = _batch_size(config)
-        if batches * size > config.examples:
+        size, examples = _batch_size(config), _examples(config)
+        if batches * size > examples:
             raise InputError(
-                f"{batches} batches of {size} are more than its {config.examples} training examples; "
-                f"average at most {config.examples // size}, or take the whole set"
+                f"{batches} batches of {size} are more than its {examples} training examples; "
+                f"average at most {examples // size}, or take the whole set"
             )
         return {"batch_size": batches * size, "micro_batch": config.micro_batch or size}
 
@@ -136,10 +143,10 @@ def _means(batches: int) -> Change:
 
 def _other_batch(*, larger: bool, equal: Literal["steps", "epochs"]) -> Change:
     def change(config: TrainConfig, factor: float) -> Settings:
-        size = _batch_size(config)
-        other = min(round(size * factor), config.examples) if larger else max(round(size / factor), 1)
+        size, examples = _batch_size(config), _examples(config)
+        other = min(round(size * factor), examples) if larger else max(round(size / factor), 1)
         if other == size:
-            limit = f"a batch of {size} is {'the whole training set' if size == config.examples else 'as large'}"
+            limit = f"a batch of {size} is {'the whole training set' if size == examples else 'as large'}"
             raise InputError(limit if larger else f"a batch of {size} cannot be divided by {factor:g}")
         schedule = _scaled(config, size / other) if equal == "epochs" else {}
         return {"batch_size": other, **schedule}

@@ -52,24 +52,26 @@ def costs(sweep: Sweep) -> list[Cost]:
     What is left to train is timed by a few steps on this machine; where one would take more than a second, as one of
     the whole training set may, its time is that of a step of the first experiment times the ratio of examples.
     """
+    from ..data.datasets import training_examples  # imports torch
+
     experiments: dict[str, list[PlannedRun]] = {}
     for run in sweep.runs:
         experiments.setdefault(run.experiment, []).append(run)
     left = {name: [run for run in runs if _steps_left(run)] for name, runs in experiments.items()}
     first = sweep.runs[0].config
-    per_example = _seconds_per_step([first]) / first.examples_per_step if any(left.values()) else 0.0
+    of_first = first.examples_per_step(training_examples(first.data))
+    per_example = _seconds_per_step([first]) / of_first if any(left.values()) else 0.0
     found = []
     for name, runs in experiments.items():
         config, to_train = runs[0].config, left[name]
-        each = per_example * config.examples_per_step * len(to_train)
+        examples = config.examples_per_step(training_examples(config.data))
+        each = per_example * examples * len(to_train)
         is_measured = each < _MEASURED_BELOW
         if to_train and is_measured:
             each = _seconds_per_step([run.config for run in to_train])
-        work = config.max_steps * config.examples_per_step / (first.max_steps * first.examples_per_step)
+        work = config.max_steps * examples / (first.max_steps * of_first)
         seconds = each * max(map(_steps_left, to_train), default=0)
-        found.append(
-            Cost(name, len(runs), len(to_train), config.max_steps, config.examples_per_step, work, seconds, is_measured)
-        )
+        found.append(Cost(name, len(runs), len(to_train), config.max_steps, examples, work, seconds, is_measured))
     return found
 
 

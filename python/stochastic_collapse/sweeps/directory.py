@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..runs import COLLAPSE, RunDirectory, write_atomically
+from ..scores import SCORES
 from .plan import PlannedRun
 
 _RECORD, _TABLE = "sweep.json", "sweep.csv"
@@ -127,7 +128,8 @@ class SweepDirectory:
                 rows += self._rows(run, varied)
             except InputError as error:
                 unreadable[run.directory.path] = str(error)
-        columns = ["experiment", "replicate", "run", "state", *varied, "train_loss", "eval_loss", "eval_accuracy"]
+        scores = [name for name in SCORES if any(name in row for row in rows)] or ["eval_accuracy"]
+        columns = ["experiment", "replicate", "run", "state", *varied, "train_loss", "eval_loss", *scores]
         table = pd.DataFrame(rows, columns=[*columns, *COLLAPSE])
         with write_atomically(self.table_path) as temporary:
             table.to_csv(temporary, index=False)
@@ -140,7 +142,7 @@ class SweepDirectory:
             return []
         step = int(collapse["step"].max())
         metrics = run.directory.metrics()
-        evaluated = metrics[metrics["step"] <= step].dropna(subset="eval_accuracy").tail(1).to_dict("records")
+        evaluated = metrics[metrics["step"] <= step].dropna(subset="eval_loss").tail(1).to_dict("records")
         last = evaluated[0] if evaluated else {}
         about = {
             "experiment": run.experiment,
@@ -148,7 +150,8 @@ class SweepDirectory:
             "run": os.path.relpath(run.directory.path, self.path),
             "state": run.directory.status().get("state"),
             **{key: _cell(run.varied.get(key)) for key in varied},
-            **{key: last.get(key) for key in ("train_loss", "eval_loss", "eval_accuracy")},
+            **{key: last.get(key) for key in ("train_loss", "eval_loss")},
+            **{key: last.get(key) for key in SCORES if key in metrics},
         }
         return [{**about, **layer} for layer in collapse[collapse["step"] == step].to_dict("records")]
 

@@ -21,7 +21,8 @@ from pydantic import Field, model_validator
 
 from ..config import Positive, Settings, TrainConfig, load_config, read_settings
 from ..errors import InputError
-from ..origin import located, planned
+from ..origin import planned
+from ..provenance import located
 from ..runs import RunDirectory, runs_root
 from .controls import Controls, twins
 

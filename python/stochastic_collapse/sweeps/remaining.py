@@ -93,7 +93,7 @@ def measured(runs: Iterable[SweptRun]) -> pd.DataFrame:
         about = {
             "twin": run.experiment,
             "replicate": run.replicate,
-            "accuracy": run.directory.eval_accuracy(step, _EVALUATIONS),
+            "accuracy": run.directory.score(step, _EVALUATIONS),
         }
         rows += [{**layer, **about} for layer in collapse[collapse["step"] == step].to_dict("records")]
     return pd.DataFrame(rows, columns=list(MEASURED)).astype({"accuracy": float})

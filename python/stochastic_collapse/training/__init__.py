@@ -1,6 +1,6 @@
 """Training: settings in, a run directory out; and what theory says of a run's networks under that training."""
 
-from .compressed import compress_run, compress_weights, compression_curve, load_compressed
+from .compressed import compress_run, compression_curve
 from .loop import TrainResult, finetune, train, train_replicates
 from .probe import check_probe, probe_run
 
@@ -8,10 +8,8 @@ __all__ = [
     "TrainResult",
     "check_probe",
     "compress_run",
-    "compress_weights",
     "compression_curve",
     "finetune",
-    "load_compressed",
     "probe_run",
     "train",
     "train_replicates",

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from ..errors import InputError
-from ..models.weights import load_file
 from ..runs import write_atomically
+from ..weights.files import load_file
 from .inputs import Stream
 
 FORMAT = 1

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..config import Switch, TrainConfig
 from ..errors import InputError
+from ..models import is_built_in
 
 # Below so many multiplications per step the threads' meeting costs more than their work saves.
 _SINGLE_THREAD_BELOW = 5e7
@@ -89,26 +90,31 @@ def resolve(config: TrainConfig) -> Execution:
     """What the settings mean on this machine. Raises `InputError` where it cannot do what they ask for."""
     device = _device(config.device)
     on_cuda = device.type == "cuda"
-    has_images = not config.model.fully_connected
+    # Of a network that others wrote nobody knows whether it can be compiled, or waits for the device in its middle.
+    ours = is_built_in(config.model.name) and not config.loss.startswith("python:")
     if config.cuda_graphs is True and not on_cuda:
         raise InputError(f"cuda_graphs: true needs a CUDA device, and device is {config.device}")
     return Execution(
         device=device,
         bfloat16=_bfloat16(config, device),
-        channels_last=_switch(config.channels_last, auto=True) and has_images,
-        compile=_switch(config.compile, auto=on_cuda and importlib.util.find_spec("triton") is not None),
-        cuda_graphs=_switch(config.cuda_graphs, auto=on_cuda),
+        channels_last=_switch(config.channels_last, auto=True) and not config.model.fully_connected,
+        compile=_switch(config.compile, auto=ours and on_cuda and importlib.util.find_spec("triton") is not None),
+        cuda_graphs=_switch(config.cuda_graphs, auto=ours and on_cuda),
         threads=None if config.threads == "auto" else config.threads,
     )
 
 
-def suited_to(model: nn.Module, execution: Execution, config: TrainConfig) -> Execution:
-    """`execution` for this network.
+def suited_to(
+    model: nn.Module, execution: Execution, config: TrainConfig, *, examples: int, has_images: bool
+) -> Execution:
+    """`execution` for this network, which trains on so many `examples`.
 
     One thread where `threads` is auto and a fully connected `model` does little work per step. Images channels first
     where oneDNN cannot be trusted with channels last (`_overruns_onednn`): by itself where
     `channels_last` is auto, with an `InputError` where it is true.
     """
+    if not has_images:
+        execution = replace(execution, channels_last=False)
     if execution.channels_last and execution.device.type == "cpu" and _overruns_onednn(model):
         if config.channels_last is True:
             raise InputError(
@@ -116,7 +122,7 @@ def suited_to(model: nn.Module, execution: Execution, config: TrainConfig) -> Ex
                 f"{_ONEDNN_BLOCK} input channels, with which oneDNN overruns its memory on CPUs; leave it at auto"
             )
         execution = replace(execution, channels_last=False)
-    work = 3 * config.examples_per_step * sum(p.numel() for p in model.parameters())
+    work = 3 * config.examples_per_step(examples) * sum(p.numel() for p in model.parameters())
     if config.threads == "auto" and config.model.fully_connected and work < _SINGLE_THREAD_BELOW:
         execution = replace(execution, threads=1)
     return execution

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..config import TrainConfig
-from ..data.loader import Batch, BatchLoader, Examples, FullBatches
+from ..data.examples import Examples
+from ..data.loader import Batch, BatchLoader, FullBatches
 
 
 class Perturbed(NamedTuple):

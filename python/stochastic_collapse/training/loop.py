@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,14 @@ import pandas as pd
 import torch
 
 from ..config import TrainConfig, identity
-from ..data.datasets import Dataset, load_dataset
+from ..data.dataset import Dataset
+from ..data.datasets import load_dataset
 from ..errors import InputError, Interrupted, RunLocked, StochasticCollapseError, TrainingDiverged
 from ..interruption import stop_signals
-from ..origin import located, required
+from ..origin import required
+from ..provenance import changed_since, located
 from ..runs import RunDirectory, refuse_foreign
+from ..scores import SCORES, scores_in_words
 from ..terminal import steps_bar
 from .execution import resolve
 from .run import Report, Run
@@ -35,18 +39,24 @@ class TrainResult:
     train_loss: float
     """Mean over the steps since the row of metrics.csv before the last."""
     eval_loss: float
-    eval_accuracy: float
-    """Between 0 and 1."""
+    scores: Mapping[str, float]
+    """On the test set at the end, by the names of their columns in metrics.csv: `eval_accuracy`, between 0 and 1, of
+    classes and tokens, `eval_bits_per_token`, `eval_r2` of real targets."""
     collapse: pd.DataFrame
     """The last measurement, with the columns of collapse.csv."""
     already_finished: bool
     """Whether the run was finished before this call."""
 
+    @property
+    def eval_accuracy(self) -> float:
+        """Of `scores`, between 0 and 1; not a number where the task has none."""
+        return self.scores.get("eval_accuracy", math.nan)
+
     def summary(self) -> str:
         """One line for people."""
         return (
             f"{self.directory}: {self.steps} steps in {self.seconds:.1f} s, "
-            f"test accuracy {self.eval_accuracy:.1%}, test loss {self.eval_loss:.4f}"
+            f"test {scores_in_words(self.scores)}, test loss {self.eval_loss:.4f}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -57,7 +67,7 @@ class TrainResult:
             "seconds": self.seconds,
             "train_loss": self.train_loss,
             "eval_loss": self.eval_loss,
-            "eval_accuracy": self.eval_accuracy,
+            **self.scores,
             "already_finished": self.already_finished,
             "collapse": self.collapse.to_dict("records"),
         }
@@ -130,13 +140,15 @@ def _train_part(wanted: Sequence[tuple[TrainConfig, RunDirectory]], report: Repo
         for config, directory in wanted:
             try:
                 if not _is_finished(directory, config, report):
-                    dataset = dataset or load_dataset(config.data)
+                    dataset = dataset or load_dataset(config.data, report=report)
                     # Made before the directory is, so that bad input leaves nothing behind.
                     run = Run(config, directory, dataset, execution, report)
                     locks.enter_context(directory.lock())
                     if not _is_finished(directory, config, report):  # by another process since we looked
                         if not directory.exists:
+                            _tell_of_changes(config, directory, report)
                             directory.write_config(config)
+                        directory.write_task(dataset.task)
                         run.resume()
                         runs.append(run)
             except StochasticCollapseError as error:
@@ -148,6 +160,15 @@ def _train_part(wanted: Sequence[tuple[TrainConfig, RunDirectory]], report: Repo
         errors.get(directory.path) or _result(directory, already_finished=directory.path not in trained)
         for _, directory in wanted
     ]
+
+
+def _tell_of_changes(config: TrainConfig, directory: RunDirectory, report: Report) -> None:
+    """Say so where a run of the same settings is there, and this is another for what its files held."""
+    for place in directory.path.parent.parent.glob(f"{config.name}-*"):
+        other = RunDirectory(place / directory.path.name)
+        if config.sources and other.exists and (changed := changed_since(config, other.config())) is not None:
+            report(f"{directory}: another run than {other}, since what it is made from has changed: {changed}")
+            return
 
 
 def _groups(runs: Sequence[Run]) -> list[list[Run]]:
@@ -257,7 +278,7 @@ def _result(directory: RunDirectory, *, already_finished: bool) -> TrainResult:
         seconds=status["seconds"],
         train_loss=float(last["train_loss"]),
         eval_loss=float(last["eval_loss"]),
-        eval_accuracy=float(last["eval_accuracy"]),
+        scores={name: float(last[name]) for name in SCORES if name in last},
         collapse=collapse[collapse["step"] == status["step"]].reset_index(drop=True),
         already_finished=already_finished,
     )

@@ -1,30 +1,35 @@
-"""Fine-tuning: a network that starts from another run's weights."""
+"""A network that starts from weights that are there: those of another run, or of any file."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
 
 from torch import nn
 
 from ..config import TrainConfig
-from ..errors import InputError
-from ..models.weights import load_weights
+from ..models import renamed
 from ..origin import file_of
+from ..weights import load
 
 
-def load_origin(config: TrainConfig, model: nn.Module) -> None:
-    """Put the weights of the origin of `config`, which `origin.located` has filled in, into `model`.
+def load_origin(config: TrainConfig, model: nn.Module, report: Callable[[str], None]) -> None:
+    """Put the weights that `config`, which `provenance.located` has filled in, starts from into `model`.
 
-    Without an origin, leaves `model` as it is. Raises `InputError`, naming both, where the origin's checkpoint is
-    missing, or is of another network.
+    Without any, leaves `model` as it is. What was taken of a file is reported. Raises `InputError`, naming both, where
+    the weights are missing, or are of another network.
     """
-    if config.origin is None:
+    if config.model.weights is not None:
+        path, state = Path(config.model.weights).expanduser(), config.model.state
+    elif config.origin is not None:
+        path, state = file_of(config), None
+    else:
         return
-    path = file_of(config)
-    weights, own = load_weights(path, config.model.name), model.state_dict()
-    for name in [*own, *weights]:
-        theirs, ours = (str(tuple(state[name].shape)) if name in state else "missing" for state in (weights, own))
-        if theirs != ours:
-            raise InputError(
-                f"{path} does not fit the network {config.model.name} of {config.name}: {name} is {theirs} there, "
-                f"expected {ours}"
-            )
-    model.load_state_dict(weights)
+    found = load(
+        model,
+        path,
+        state=state,
+        renamed=renamed(config.model.name),
+        called=f"the network {config.model.name} of {config.name}",
+    )
+    report(f"{config.name}: starts from {found}")

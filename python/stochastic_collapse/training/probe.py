@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from ..collapse import Steps, attractivity, chosen_checkpoints
 from ..config import SGDSettings
 from ..data.datasets import load_dataset
-from ..data.loader import Batch, BatchLoader, Examples
+from ..data.examples import Examples
+from ..data.loader import Batch, BatchLoader
 from ..errors import InputError
 from ..models import build_model
+from ..models.calling import predictions
+from ..provenance import require_same_model
 from ..runs import RunDirectory
 from ..terminal import work_bar
 from .checkpoint import read_checkpoint
 from .execution import resolve
 from .losses import LOSSES
+from .objective import batch_in_rows, in_rows
 
 # Directions visited for the leading one: of the digits networks, drift-ruled ones, it has settled after 20.
 _DIRECTIONS = 50
@@ -33,6 +38,11 @@ def check_probe(run: RunDirectory) -> tuple[SGDSettings, int]:
         raise InputError(
             f"{run}: attractivity is a theory of the noise of sampled batches, and this run's is {kind}; "
             "probe its twin with a batch size and gradient_noise: sampled"
+        )
+    if config.loss not in LOSSES:
+        raise InputError(
+            f"{run}: attractivity compares outputs with targets by {', '.join(LOSSES)}, and this run's loss is "
+            f"{config.loss}"
         )
     return config.optimizer, config.batch_size
 
@@ -58,14 +68,19 @@ def probe_run(run: RunDirectory, steps: Steps = "last", *, neurons: int = 8, exa
         raise InputError(f"examples: expected 2 or more, found {examples}")
     execution = resolve(config)
     dataset = load_dataset(config.data)
-    count = min(examples, len(dataset.train.labels))
+    count = min(examples, len(dataset.train))
     drawn_from = Examples.of(config.data, dataset, device=execution.device)
     batch = BatchLoader(drawn_from, count, seed=config.replicate_seed).next()
-    model = build_model(config.model, dataset.image_shape, dataset.num_classes).to(execution.device)
+    if not isinstance(batch.inputs, Tensor):
+        raise InputError(f"{run}: attractivity is of networks that get one input, and this one gets several by name")
+    require_same_model(config)
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(config.model, dataset.task).to(execution.device)
 
-    def loss(logits: Tensor, labels: Tensor, *target_noise: Tensor) -> Tensor:
-        # The losses read no images.
-        return LOSSES[config.loss](logits, Batch(logits, labels, *(target_noise or (None,))))
+    def loss(outputs: Tensor, targets: Tensor, *target_noise: Tensor) -> Tensor:
+        # The losses read no inputs.
+        batch = Batch(outputs, targets, *(target_noise or (None,)))
+        return LOSSES[config.loss](in_rows(predictions(outputs), dataset.task), batch_in_rows(batch, dataset.task))
 
     tables = []
     with run.lock(), execution.active(), work_bar() as bar:
@@ -82,7 +97,7 @@ def probe_run(run: RunDirectory, steps: Steps = "last", *, neurons: int = 8, exa
             bar.add_task(f"step {step}", total=1.0, report="")
             table = attractivity(
                 model,
-                batch.images,
+                batch.inputs,
                 [part for part in batch[1:] if part is not None],
                 lr=lr,
                 batch_size=batch_size,

@@ -17,19 +17,22 @@ from torch import nn
 from .. import __version__
 from ..collapse import measure_layers
 from ..config import TrainConfig
-from ..data.datasets import Dataset
-from ..data.loader import EvaluationBatches, Examples
+from ..data.dataset import Dataset
+from ..data.examples import Examples
+from ..data.loader import EvaluationBatches
 from ..errors import TrainingDiverged
-from ..models import build_model
-from ..neurons import neuron_layers
+from ..models import build_model, library_versions
+from ..networks import layers_of
 from ..runs import METRICS, RunDirectory
 from ..schedule import learning_rate
+from ..scores import scores_in_words
 from .checkpoint import load_checkpoint, save_checkpoint
+from .evaluation import evaluate
 from .execution import Execution, suited_to
 from .inputs import stream_of
-from .losses import LOSSES
+from .objective import objective_of
 from .origin import load_origin
-from .step import TrainingStep, evaluate, make_optimizer
+from .step import TrainingStep, make_optimizer
 
 Report = Callable[[str], None]
 """Called with one line of news for the user."""
@@ -47,10 +50,14 @@ class Run:
         self.config, self.directory, self.report = config, directory, report
         seeds = np.random.SeedSequence(_entropy(config)).generate_state(5, np.uint64).tolist()
         torch.manual_seed(seeds[0])
-        self.model = build_model(config.model, dataset.image_shape, dataset.num_classes)  # on the CPU: same everywhere
+        self.task = dataset.task
+        self.model = build_model(config.model, self.task)  # on the CPU: the same everywhere
+        self.layers, self.untraced = layers_of(self.model, config, self.task)
         if not directory.checkpoints():  # else the run has weights of its own
-            load_origin(config, self.model)
-        execution = suited_to(self.model, execution, config)
+            load_origin(config, self.model, report)
+        execution = suited_to(
+            self.model, execution, config, examples=len(dataset.train), has_images=self.task.has_images
+        )
         self.execution = execution
         self.model.to(execution.device, memory_format=execution.memory_format)  # type: ignore[call-overload]
         torch.manual_seed(seeds[1])  # dropout
@@ -58,13 +65,13 @@ class Run:
         examples = Examples.of(config.data, dataset, device=execution.device, memory_format=execution.memory_format)
         parameters = sum(p.numel() for p in self.model.parameters())
         self.loader = stream_of(config, examples, seeds[2:], parameters)
-        self.loss = LOSSES[config.loss]
+        self.objective = objective_of(config, dataset, self.model)
         self.loss_sum = torch.zeros((), device=execution.device)
         """Of the training losses since the last row of the metrics."""
         self._take_step = TrainingStep(
             cast(nn.Module, torch.compile(self.model)) if execution.compile else self.model,
             self.optimizer,
-            self.loss,
+            self.objective,
             autocast=execution.autocast,
             gradient_clip=config.optimizer.gradient_clip,
             cuda_graph=execution.cuda_graphs,
@@ -78,7 +85,6 @@ class Run:
             batch_size=execution.evaluation_batch,
             memory_format=execution.memory_format,
         )
-        self.layers = neuron_layers(config.model.name, dict(self.model.named_parameters()))
         self.step, self.seconds_before, self.started = 0, 0.0, time.perf_counter()
         self.news_seconds = _NEWS_SECONDS
         self._news_due, self._evaluated = 0.0, False  # on the clock of time.perf_counter; since the tables were written
@@ -109,8 +115,8 @@ class Run:
 
     def news(self) -> str:
         """What the progress bar says."""
-        accuracy = next((f"acc {row['eval_accuracy']:.1%} " for row in reversed(self.metrics) if _evaluated(row)), "")
-        return f"loss {self.metrics[-1]['train_loss']:.4f} {accuracy}" if self.metrics else ""
+        scores = (f"{scores_in_words(row)} " for row in reversed(self.metrics) if _evaluated(row))
+        return f"loss {self.metrics[-1]['train_loss']:.4f} {next(scores, '')}" if self.metrics else ""
 
     # --- what happens at some steps ---
 
@@ -118,6 +124,8 @@ class Run:
         """What is done before the first step of this session."""
         self.started = time.perf_counter()
         self.write_status("running")
+        if self.untraced is not None:
+            self.report(f"{self.directory}: trains, but its collapse cannot be measured: {self.untraced}")
         if self.step == 0 and self.config.collapse.every and not self.collapse:
             self._measure()
 
@@ -144,10 +152,10 @@ class Run:
             "lr": self.lr(self.step - 1),
             "train_loss": loss,
             "eval_loss": None,
-            "eval_accuracy": None,
+            **dict.fromkeys(self.task.figures),
         }
         if self.due(self.config.eval_every):
-            row["eval_loss"], row["eval_accuracy"] = evaluate(self.model, self.test, self.loss, self.execution.autocast)
+            row |= evaluate(self.model, self.test, self.objective, self.execution.autocast)
             self._evaluated = True
         self.metrics.append(row)
         if time.perf_counter() > self._news_due:
@@ -157,6 +165,8 @@ class Run:
 
     def _measure(self) -> None:
         self._check_finite()
+        if self.untraced is not None:
+            return
         self.collapse.append(measure_layers(dict(self.model.named_parameters()), self.layers, self.step))
 
     def save(self) -> None:
@@ -193,13 +203,18 @@ class Run:
         self.report(f"{self.directory}: continues at step {step} of {self.config.max_steps}")
 
     def _write_tables(self) -> None:
-        self.directory.write_metrics(pd.DataFrame(self.metrics, columns=list(METRICS)))
+        self.directory.write_metrics(pd.DataFrame(self.metrics, columns=[*METRICS, *self.task.figures]))
         if self.collapse:
             self.directory.write_collapse(pd.concat(self.collapse, ignore_index=True))
         self._evaluated = False
 
     def write_status(self, state: Any, **details: Any) -> None:
-        versions = {"stochastic_collapse": __version__, "torch": torch.__version__, "python": platform.python_version()}
+        versions = {
+            "stochastic_collapse": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            **library_versions(self.config.model.name),
+        }
         execution = self.execution.describe()
         loss = self.metrics[-1]["train_loss"] if self.metrics else None
         self.directory.write_status(
@@ -221,12 +236,16 @@ class Run:
 
 
 def _evaluated(row: dict[str, Any]) -> bool:
-    return bool(pd.notna(row["eval_accuracy"]))
+    return bool(pd.notna(row["eval_loss"]))
 
 
 def _entropy(config: TrainConfig) -> list[int]:
     """What the run's randomness comes from; fine-tuning must not see its origin's batches again in the same order."""
-    if config.origin is None:
+    if config.model.weights is not None:
+        start = f"{config.sources['model.weights']} {config.model.state}"
+    elif config.origin is not None:
+        start = f"{config.origin.identity} {config.origin.step}"
+    else:
         return [config.replicate_seed]
-    origin = hashlib.sha256(f"{config.origin.identity} {config.origin.step}".encode()).digest()
+    origin = hashlib.sha256(start.encode()).digest()
     return [config.replicate_seed, int.from_bytes(origin[:8], "big")]

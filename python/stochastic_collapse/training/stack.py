@@ -24,7 +24,7 @@ _NEWS_SECONDS_PER_RUN = 0.1
 
 
 class Stack(nn.Module):
-    """R networks as one, images (R, B, …) → logits (R, B, classes); their parameters become slices of this one's."""
+    """R networks as one, inputs (R, B, …) → outputs (R, B, outputs); their parameters become slices of this one's."""
 
     def __init__(self, models: Sequence[MLP]) -> None:
         super().__init__()
@@ -35,8 +35,8 @@ class Stack(nn.Module):
             for slice_, parameter in zip(self.stacked[-1].detach(), parameters, strict=True):
                 parameter.data = slice_
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self._shape[0].forward_stacked(list(self.stacked), images)
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self._shape[0].forward_stacked(list(self.stacked), inputs)
 
 
 class StackedStep:
@@ -57,7 +57,7 @@ class StackedStep:
         self._take_step = TrainingStep(
             self._stack,
             self._optimizer,
-            runs[0].loss,
+            runs[0].objective,
             autocast=execution.autocast,
             gradient_clip=None,
             cuda_graph=execution.cuda_graphs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..config import AdamSettings, OptimizerSettings
-from ..data.loader import Batch, EvaluationBatches
+from ..data.loader import Batch
 from .inputs import Inputs, Perturbed
-from .losses import Loss
+from .objective import Objective
 
 Autocast = Callable[[], AbstractContextManager[object]]
 
@@ -68,7 +68,7 @@ class TrainingStep:
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        loss: Loss,
+        objective: Objective,
         *,
         autocast: Autocast,
         gradient_clip: float | None,
@@ -76,7 +76,7 @@ class TrainingStep:
         loss_sum: Tensor,
         micro_batch: int | None = None,
     ) -> None:
-        self._model, self._optimizer, self._loss = model, optimizer, loss
+        self._model, self._optimizer, self._objective = model, optimizer, objective
         self._autocast = autocast
         self._gradient_clip, self._micro_batch = gradient_clip, micro_batch
         self._parameters = [p for p in model.parameters() if p.requires_grad]
@@ -121,9 +121,9 @@ class TrainingStep:
         losses = []
         for part in parts:
             with self._autocast():
-                loss = self._loss(self._model(part.images).float(), part)
+                _, loss = self._objective(self._model, part)
             if len(parts) > 1:
-                loss = loss * (len(part.labels) / len(batch.labels))
+                loss = loss * (len(part.targets) / len(batch.targets))
             loss.sum().backward()
             losses.append(loss.detach())
         return sum(losses[1:], start=losses[0])
@@ -158,33 +158,21 @@ def add_isotropic_noise(parameters: Sequence[nn.Parameter], sampled: Sequence[Te
 
 
 def _copy(inputs: Any) -> Any:
-    """Tensors of the same values in a named tuple of the same form, which may hold others."""
+    """Tensors of the same values in a named tuple or mapping of the same form, which may hold others."""
     if isinstance(inputs, tuple):
         return type(inputs)(*map(_copy, inputs))
+    if isinstance(inputs, Mapping):
+        return {name: _copy(one) for name, one in inputs.items()}
     return inputs.clone() if inputs is not None else None
 
 
 def _fill(static: Any, fresh: Any) -> None:
-    """Copy the values of one such named tuple into another."""
-    for there, here in zip(static, fresh, strict=True):
-        if isinstance(there, tuple):
+    """Copy the values of one such into another."""
+    if isinstance(static, tuple):
+        for there, here in zip(static, fresh, strict=True):
             _fill(there, here)
-        elif there is not None:
-            there.copy_(here)
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, batches: EvaluationBatches, loss: Loss, autocast: Autocast) -> tuple[float, float]:
-    """Mean loss and accuracy (0 to 1) of `model`, in evaluation mode, over all of `batches`."""
-    was_training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    loss_sum = torch.zeros((), device=device, dtype=torch.float64)
-    correct = torch.zeros((), device=device, dtype=torch.int64)
-    for batch in batches:
-        with autocast():
-            logits = model(batch.images).float()
-        loss_sum += loss(logits, batch).double() * len(batch.labels)
-        correct += (logits.argmax(dim=1) == batch.labels).sum()
-    model.train(was_training)
-    return loss_sum.item() / len(batches), correct.item() / len(batches)
+    elif isinstance(static, Mapping):
+        for name, there in static.items():
+            _fill(there, fresh[name])
+    elif static is not None:
+        static.copy_(fresh)

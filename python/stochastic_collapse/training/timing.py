@@ -9,7 +9,7 @@ import torch
 
 from ..config import TrainConfig
 from ..data.datasets import load_dataset
-from ..origin import located
+from ..provenance import located
 from ..runs import RunDirectory
 from .execution import resolve
 from .run import Run

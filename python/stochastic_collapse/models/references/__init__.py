@@ -1,0 +1,1 @@
+"""Networks that are not ours, by reference: those of timm, torchvision and transformers, and of users' own code."""

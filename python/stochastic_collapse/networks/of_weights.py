@@ -1,0 +1,211 @@
+"""The network of a file of weights: which one it is, as told or as the file says, and its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..models import FAMILIES, is_built_in, renamed
+from ..neurons import trace
+from ..provenance import model_source
+from ..runs import RunDirectory
+from ..task import Task
+from ..weights import Contents, choose, fit, names_of, read, shapes
+from .network import Network
+from .recipe import Recipe, of_settings
+
+_OUTPUTS, _IMAGE = 1000, (3, 224, 224)  # of ImageNet, which networks without other sizes are for
+_HINTS = ("arch", "architecture", "model_name", "model", "model_arch")
+"""Where checkpoints say which network they are of."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network with the weights of a file, which can take those of others."""
+
+    network: Network
+    recipe: Recipe
+    said: str
+    """What was taken of the file, for people."""
+    state: str | None
+
+    def load(self, path: Path) -> str:
+        """Take the weights of another file of the same network instead; returns what was taken of it."""
+        return _load(self.network.model, read(path), self.state, self.recipe.name)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The state dict that it has now."""
+        return self.network.model.state_dict()
+
+
+def subject_of(
+    path: Path,
+    reference: str | None = None,
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    vocabulary: int | None = None,
+    state: str | None = None,
+) -> Subject:
+    """The network whose weights `path` has, a file or a folder in any form that people have, with these weights.
+
+    `reference` is a built-in name or what `model.name` of settings takes, with `arguments` as for `model.arguments`;
+    without it the network is the one that the file says: that of the run whose checkpoint it is, that of a config.json,
+    of transformers or timm, that which the checkpoint names; or the built-in one whose names the weights have.
+    `input_shape` is that of an input, for networks that have no size of their own; where `vocabulary` is given, of
+    tokens. `state` chooses among the state dicts of the file (`weights.choose`).
+
+    Raises `InputError` where there is no such file or network, where the file does not tell which it is of, where its
+    weights do not fit, and where the network cannot be traced.
+    """
+    contents = read(path)
+    if reference is None and (run := _run_of(path)) is not None and (recipe := Recipe.of_run(run)) is not None:
+        return _traced(recipe, contents, state)
+    given = (dict(arguments or {}), input_shape, vocabulary)
+    if reference is not None:
+        return _opened(contents, reference, *given, state)
+    failures: list[str] = []
+    for found in _told(contents, state):
+        try:
+            return _opened(contents, found, *given, state)
+        except InputError as error:
+            failures.append(str(error))
+    if failures:
+        raise InputError(failures[0])
+    raise InputError(
+        f"{path}: does not say which network its weights are of ({', '.join([*_names(contents, state)][:3])}, …); "
+        f"name it: --model with one of {', '.join(FAMILIES)}, timm:NAME, torchvision:NAME, transformers:FOLDER, "
+        "python:MODULE:CALLABLE"
+    )
+
+
+def subjects(
+    files: Sequence[tuple[int, Path]], reference: str | None = None, **how: Any
+) -> Iterator[tuple[Subject, int, Path, str]]:
+    """The network with the weights of each of several files in turn: it, the file's step, the file, what was taken.
+
+    See `subject_of` for `how`; the network is that of the first file. Raises `InputError` as it does.
+    """
+    subject = None
+    for step, path in files:
+        if subject is None:
+            subject = subject_of(path, reference, **how)
+            yield subject, step, path, subject.said
+        else:
+            yield subject, step, path, subject.load(path)
+
+
+def _run_of(path: Path) -> RunDirectory | None:
+    run = RunDirectory(path.resolve().parent.parent)
+    return run if path.resolve().parent.name == "checkpoints" and run.exists else None
+
+
+def _told(contents: Contents, state: str | None) -> Iterator[str]:
+    """References to the networks that the file may be of, the likeliest first."""
+    config = contents.config or {}
+    if "model_type" in config:
+        folder = contents.path if contents.path.is_dir() else contents.path.parent
+        yield f"transformers:{folder}"
+        return
+    if isinstance(config.get("architecture"), str):
+        yield f"timm:{config['architecture'].partition('.')[0]}"
+        return
+    for place in (contents.about, contents.about.get("hyper_parameters"), contents.about.get("args")):
+        for key in _HINTS:
+            name = place.get(key) if isinstance(place, Mapping) else None
+            if isinstance(name, str) and name:
+                yield from ([name] if ":" in name or name in FAMILIES else [])
+                yield from (f"{source}:{name}" for source in ("torchvision", "timm") if ":" not in name)
+    names = _names(contents, state)
+    yield from (name for name, family in FAMILIES.items() if _is_like(name, names))
+
+
+def _names(contents: Contents, state: str | None) -> Mapping[str, tuple[int, ...]]:
+    """Names and shapes of the tensors that would be taken."""
+    return names_of(shapes(choose(contents, state)[1]))
+
+
+def _is_like(name: str, names: Mapping[str, tuple[int, ...]]) -> bool:
+    try:
+        with torch.random.fork_rng(devices=[]):
+            like, _ = FAMILIES[name].like({key: torch.empty(shape, device="meta") for key, shape in names.items()})
+    except Exception:  # whatever names and shapes of others lead to
+        return False
+    return {key for key, _ in like.named_parameters()} <= names.keys() <= like.state_dict().keys()
+
+
+def _opened(
+    contents: Contents,
+    name: str,
+    arguments: dict[str, Any],
+    input_shape: tuple[int, ...] | None,
+    vocabulary: int | None,
+    state: str | None,
+) -> Subject:
+    if is_built_in(name):
+        if arguments:
+            raise InputError(f"--arguments: {name} takes none: its weights tell how wide it is")
+        return _traced(Recipe({"name": name}, None, None), contents, state)
+    return _traced(_recipe(name, arguments, input_shape, vocabulary, _names(contents, state)), contents, state)
+
+
+def _recipe(
+    name: str,
+    arguments: dict[str, Any],
+    input_shape: tuple[int, ...] | None,
+    vocabulary: int | None,
+    names: Mapping[str, tuple[int, ...]],
+) -> Recipe:
+    """With the numbers of outputs and channels that the weights have."""
+    source, settings = model_source(name), {"name": name, "arguments": arguments}
+    if name.startswith("transformers:") and (Path(name.partition(":")[2]).expanduser() / "config.json").is_file():
+        return Recipe(settings, None, source)
+    if vocabulary is not None:
+        task = Task(input_shape or (16,), vocabulary, "next_token", vocabulary)
+        return Recipe(settings, task, source)
+    task = Task(input_shape or _IMAGE, _OUTPUTS)
+    with torch.random.fork_rng(devices=[]):
+        model = of_settings(settings, task)
+    if input_shape is None:
+        own = getattr(model, "pretrained_cfg", None) or {}
+        task = task._replace(input_shape=tuple(own.get("input_size") or _IMAGE))
+    outputs, channels = task.outputs, task.input_shape[0]
+    for key, tensor in model.named_parameters():
+        ours, theirs = tuple(tensor.shape), names.get(key)
+        if theirs is None or ours == theirs or len(ours) != len(theirs):
+            continue
+        if ours[0] == _OUTPUTS and ours[1:] == theirs[1:]:
+            outputs = theirs[0]
+        elif len(ours) > 2 and ours[1] == channels and (ours[0], *ours[2:]) == (theirs[0], *theirs[2:]):
+            channels = theirs[1]
+    return Recipe(settings, Task((channels, *task.input_shape[1:]), outputs), source)
+
+
+def _load(model: nn.Module, contents: Contents, state: str | None, name: str) -> str:
+    place, tensors = choose(contents, state)
+    said = fit(model, tensors, _source(contents, place), renamed=renamed(name), called=f"the network {name}")
+    return f"{name}: weights of {said}"
+
+
+def _source(contents: Contents, place: str) -> str:
+    return f"{contents.path} ({place})" if place else str(contents.path)
+
+
+def _traced(recipe: Recipe, contents: Contents, state: str | None) -> Subject:
+    """The network of a recipe with the weights of a file."""
+    named, names = renamed(recipe.name), _names(contents, state)
+    plain = {key: torch.empty(shape) for key, shape in names.items()} if recipe.task is None else {}
+    model, example = recipe.build(named(plain) if named is not None else plain)
+    del plain
+    with torch.random.fork_rng(devices=[]):
+        layers = list(trace(model, example).layers)
+    if not layers:
+        raise InputError(f"{recipe.name}: no layer of interchangeable neurons was found in this network")
+    said = _load(model, contents, state, recipe.name)
+    return Subject(Network(model, example, layers), recipe, said, state)

@@ -1,0 +1,155 @@
+"""Users' own code by reference: python:package.module:callable, or python:path/to/file.py:callable."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .errors import InputError, StochasticCollapseError
+
+_PREFIX = "python:"
+
+
+def source_of(reference: str, where: str) -> Path:
+    """The file of the code that `reference` names; `where` is the setting's name, for errors.
+
+    Raises `InputError` where there is none.
+    """
+    module, _ = _parts(reference, where)
+    if _is_file(module):
+        path = Path(module).expanduser()
+        if not path.is_file():
+            raise InputError(f"{where}: {reference}: no file {path}{_near(path)}")
+        return path
+    with _Here():
+        try:
+            spec = importlib.util.find_spec(module)
+        except ModuleNotFoundError as error:
+            raise InputError(f"{where}: {reference}: no module {error.name}") from None
+        except Exception as error:  # of a package that the module is in
+            raise InputError(f"{where}: {reference}: importing {module} failed: {_last_line(error)}") from error
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        raise InputError(f"{where}: {reference}: no module {module}; looked in {Path.cwd()} and in what is installed")
+    return Path(spec.origin)
+
+
+def digest_of(reference: str, where: str) -> str:
+    """SHA-256 of that file, which stands for what the code does."""
+    return f"sha256:{hashlib.sha256(source_of(reference, where).read_bytes()).hexdigest()}"
+
+
+def load(reference: str, where: str) -> Callable[..., Any]:
+    """The callable that `reference` names; its module is imported, and so run, once.
+
+    Raises `InputError` where there is no such module or callable (with the nearest names), and with the last line of
+    whatever the module raises, and where.
+    """
+    module_name, name = _parts(reference, where)
+    path = source_of(reference, where)
+    try:
+        with _Here(path.parent if _is_file(module_name) else None):
+            module = _from_file(path) if _is_file(module_name) else importlib.import_module(module_name)
+    except StochasticCollapseError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{where}: {reference}: importing {path} failed: {_last_line(error)}") from error
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            near = difflib.get_close_matches(part, [one for one in dir(found) if not one.startswith("_")], 3)
+            hint = f"; the nearest names there are {', '.join(near)}" if near else ""
+            raise InputError(f"{where}: {reference}: no {part!r} in {path}{hint}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise InputError(f"{where}: {reference}: {name} is a {type(found).__name__}, expected something to call")
+    return found
+
+
+def call(function: Callable[..., Any], where: str, /, **arguments: Any) -> Any:
+    """What `function` returns; whatever it raises becomes an `InputError` of one line that tells where."""
+    try:
+        return function(**arguments)
+    except StochasticCollapseError:
+        raise
+    except Exception as error:
+        raise InputError(f"{where}: {_last_line(error)}") from error
+
+
+def _parts(reference: str, where: str) -> tuple[str, str]:
+    module, _, name = reference.removeprefix(_PREFIX).rpartition(":")
+    if not module or not name:
+        raise InputError(
+            f"{where}: expected python:package.module:callable or python:path/to/file.py:callable, found {reference}"
+        )
+    return module, name
+
+
+def _is_file(module: str) -> bool:
+    return module.endswith(".py") or "/" in module
+
+
+def _from_file(path: Path) -> ModuleType:
+    resolved = path.resolve()
+    # Named after its content too, so that a file that has changed in between is not mistaken for what it was.
+    content = hashlib.sha256(str(resolved).encode() + resolved.read_bytes()).hexdigest()[:12]
+    name = f"{path.stem}_{content}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, resolved)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+class _Here:
+    """The current directory, and that of a file, among the places that imports look in, as for ``python FILE``."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._paths = [str(path) for path in (folder and folder.resolve(), Path.cwd()) if path is not None]
+
+    def __enter__(self) -> None:
+        sys.path[:0] = self._paths
+        importlib.invalidate_caches()
+
+    def __exit__(self, *exception: object) -> None:
+        for path in self._paths:
+            sys.path.remove(path)
+
+
+def _near(path: Path) -> str:
+    there = [other.name for other in path.parent.glob("*.py")] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, there, 3)
+    return f"; the nearest names there are {', '.join(near)}" if near else ""
+
+
+def _last_line(error: BaseException) -> str:
+    """``file:line: Kind: message``, of the innermost line of users' code that the error passed."""
+    last = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: {last}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_users(frame.filename)]
+    at = (own or frames)[-1:]
+    return "".join(f"{frame.filename}:{frame.lineno}: " for frame in at) + last
+
+
+def _is_users(filename: str) -> bool:
+    """Whether a line in that file is neither of a library's nor ours."""
+    path = Path(filename)
+    inside = path.is_relative_to(sys.prefix) or path.is_relative_to(sys.base_prefix)
+    return not (inside or filename.startswith("<") or path.is_relative_to(Path(__file__).parent))
