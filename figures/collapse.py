@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from stochastic_collapse.scores import score_of
 from . import style
 
 _COLUMNS = 4
+_LINE = 100  # characters that a line of the legend holds, about
 _COLOURS = list(itertools.islice(itertools.cycle(style.COLOURS), 1000))
 
 
@@ -47,11 +49,12 @@ def load(runs: Sequence[RunDirectory]) -> list[Curves]:
 
 def draw(results: Sequence[Curves]) -> Figure:
     """One panel per layer and one for the test accuracy; mean over replicates, shaded ± one standard deviation."""
-    neurons = {str(row.layer): str(row.neurons) for curves in results for row in curves.collapse.itertuples()}
+    sizes = pd.concat([curves.collapse for curves in results]).groupby("layer", sort=False)["neurons"].unique()
+    neurons = {str(layer): ", ".join(map(str, sorted(of_layer))) for layer, of_layer in sizes.items()}
     panels_needed = len(neurons) + 1
     columns = min(_COLUMNS, panels_needed)
     rows = math.ceil(panels_needed / columns)
-    figure = Figure(figsize=(style.TWO_COLUMNS, 0.45 + 1.75 * rows))
+    figure = Figure(figsize=(style.TWO_COLUMNS, 0.45 + 1.85 * rows))
     panels = list(figure.subplots(rows, columns, sharex=True, squeeze=False).flat)
     for unused in panels[panels_needed:]:
         unused.remove()
@@ -59,7 +62,7 @@ def draw(results: Sequence[Curves]) -> Figure:
         for curves, colour in zip(results, _COLOURS, strict=False):
             of_layer = curves.collapse[curves.collapse["layer"] == layer]
             style.curve(panel, of_layer, "fraction_independent", curves.label, colour)
-        panel.set_title(f"{layer} ({neurons[layer]} neurons)")
+        panel.set_title(f"{style.ending(layer, 24)}\n{neurons[layer]} neurons")
         panel.set_ylim(-0.03, 1.05)
         if k % columns == 0:
             panel.set_ylabel("independent fraction")
@@ -75,7 +78,9 @@ def draw(results: Sequence[Curves]) -> Figure:
         if k + columns >= panels_needed:
             panel.set_xlabel("SGD steps")
             panel.tick_params(labelbottom=True)
-    handles, names = panels[0].get_legend_handles_labels()
-    columns = max(1, min(len(names), 100 // (6 + max(map(len, names)))))  # a line holds about 100 characters
+    # A panel of a layer that one of the runs lacks has no line of it; that of the accuracy has all.
+    handles, names = scores.get_legend_handles_labels()
+    names = [textwrap.shorten(name, _LINE, placeholder=" …") for name in names]
+    columns = max(1, min(len(names), _LINE // (6 + max(map(len, names)))))
     figure.legend(handles, names, loc="outside upper center", ncols=columns)
     return figure

@@ -55,6 +55,7 @@ REDUNDANT = 0.1
 """Normalized distance below which two neurons are redundant (docs/definitions.md#measures)."""
 
 _MOST = 2  # runs side by side
+_SQUARES = 8  # neurons without which a layer, such as one of heads, is no picture
 _LARGEST = 2.0  # distance at the end of the colour map: orthogonal vectors
 
 
@@ -92,11 +93,10 @@ def load(runs: Sequence[RunDirectory]) -> list[Network]:
 
 
 def _network(run: RunDirectory, label: str) -> Network:
-    from stochastic_collapse.weights.files import state_of_checkpoint
-
     from stochastic_collapse.collapse import clustered, normalized_distance
     from stochastic_collapse.networks import network_of
     from stochastic_collapse.neurons import incoming_vectors, outgoing_vectors
+    from stochastic_collapse.weights.files import state_of_checkpoint
 
     checkpoints = run.checkpoints()
     if not checkpoints:
@@ -105,8 +105,9 @@ def _network(run: RunDirectory, label: str) -> Network:
     model = run.config().model.name
     weights = state_of_checkpoint(path)
     there = {layer.name: layer for layer in network_of(run, weights).layers}
+    large = [name for name, layer in there.items() if len(incoming_vectors(weights, layer)) >= _SQUARES]
     layers = []
-    for name in LAYERS.get(model, _spread(list(there))):
+    for name in LAYERS.get(model, _spread(large or list(there))):
         incoming = normalized_distance(incoming_vectors(weights, there[name])).numpy()
         outgoing = normalized_distance(outgoing_vectors(weights, there[name])).numpy()
         order = clustered(incoming)

@@ -80,6 +80,11 @@ def score(*metrics: pd.DataFrame) -> str:
     return f"test {what} (%)"
 
 
+def ending(name: str, most: int) -> str:
+    """A name of `most` characters or fewer: of a longer one, such as of a layer deep within modules, the end."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
 def number(value: float) -> str:
     """A number with one decimal, without it where that is 0."""
     return f"{value:.1f}".removesuffix(".0")

@@ -11,9 +11,12 @@ from .runs import RunDirectory
 
 
 def required(config: TrainConfig) -> TrainConfig:
-    """`config` itself; `InputError` where it names no origin."""
-    if config.origin is None:
-        raise InputError(f"{config.name}: fine-tuning needs an origin: from.run=RUN from.step=N, or from.weights=FILE")
+    """`config` itself; `InputError` where it names no weights to start from."""
+    if config.origin is None and config.model.weights is None:
+        raise InputError(
+            f"{config.name}: fine-tuning needs an origin: from.run=RUN from.step=N, from.weights=FILE, or "
+            "model.weights=FILE"
+        )
     return config
 
 

@@ -24,6 +24,6 @@ def scores_in_words(row: Mapping[str, Any]) -> str:
     return ", ".join(f"{SCORE_NAMES[name]} {score_in_digits(name, value)}" for name, value in there.items())
 
 
-def score_in_digits(name: str, value: float) -> str:
-    """An accuracy in per cent, other scores with three decimals."""
-    return f"{value:.1%}" if name == "eval_accuracy" else f"{value:.3f}"
+def score_in_digits(name: str, value: float, decimals: int = 1) -> str:
+    """An accuracy in per cent with so many decimals, other scores with two more."""
+    return f"{value:.{decimals}%}" if name == "eval_accuracy" else f"{value:.{decimals + 2}f}"

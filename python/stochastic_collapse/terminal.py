@@ -6,6 +6,8 @@ import collections
 import contextlib
 import datetime
 import math
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -81,11 +83,13 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     """A line and a table on stdout, the first column to the left and the others to the right."""
     table = Table()
     for k, column in enumerate(columns):
-        table.add_column(column, justify="left" if k == 0 else "right")
+        # Names of layers are long, and told apart by their ends.
+        table.add_column(column, justify="left" if k == 0 else "right", overflow="fold" if k == 0 else "ellipsis")
     for row in rows:
         table.add_row(*row)
     print(title)
-    Console().print(table)
+    # Whatever reads a pipe or a file gets names whole.
+    Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE).print(table)
 
 
 def print_collapse(title: str, collapse: pd.DataFrame) -> None:
@@ -247,6 +251,7 @@ class RunNews(NamedTuple):
 
 
 _SHOWN_AT_MOST = 24
+_WIDE = 1000  # columns of a table that is printed to no terminal
 
 
 def sweep_table(title: str, runs: Sequence[RunNews]) -> Table:

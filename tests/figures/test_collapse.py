@@ -34,7 +34,7 @@ def test_one_panel_per_layer_and_one_for_accuracy(layers: int) -> None:
     with style.paper():
         figure = collapse.draw([curves("lr 0.1", layers), curves("lr 0.01", layers)])
     titles = [panel.get_title() for panel in figure.axes]
-    assert titles == [*(f"fc{k} (10 neurons)" for k in range(layers)), "test accuracy (%)"]
+    assert titles == [*(f"fc{k}\n10 neurons" for k in range(layers)), "test accuracy (%)"]
     assert line(figure.axes[0], 0) == ([0, 1000, 2000], [1, 0.75, 0.5])
     assert line(figure.axes[-1], 0)[1] == pytest.approx([90, 90, 90])
     labels = [text.get_text() for text in figure.legends[0].get_texts()]

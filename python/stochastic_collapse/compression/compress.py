@@ -28,6 +28,7 @@ from ..neurons.graph import (
     unwrapped,
     without_fast_path,
 )
+from ..scores import SCORE_NAMES, score_in_digits
 from .plan import LayerPlan, plan_layer
 from .surgery import Attribute, Inoperable, known_sizes, operable, operate, project, tensors_of
 
@@ -52,7 +53,7 @@ class Size:
     milliseconds: float
     """Median time of such a call."""
     accuracy: float | None
-    """What the function `evaluate` said of it."""
+    """What the function `evaluate` said of it; of real targets R²."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,16 @@ class Compression:
     """A row for each layer found: layer, neurons_before, vanished, merged, neurons_after."""
     skipped: tuple[Skipped, ...]
     """Layers that could not be made smaller though neurons in them have collapsed, with the reason."""
+    score: str = "eval_accuracy"
+    """What `Size.accuracy` is: of SCORES, as in metrics.csv."""
 
     def row(self) -> dict[str, Any]:
         """One row of compression.csv, without the step."""
+        names = {name: name for name in ("neurons", "parameters", "flops", "milliseconds")}
+        names["accuracy"] = self.score.removeprefix("eval_")
         sizes = {
-            f"{name}_{when}": getattr(size, name)
-            for name in ("neurons", "parameters", "flops", "milliseconds", "accuracy")
+            f"{column}_{when}": getattr(size, name)
+            for name, column in names.items()
             for when, size in (("before", self.before), ("after", self.after))
         }
         return {"tolerance": self.tolerance, **sizes, "largest_change": self.largest_change}
@@ -87,11 +92,14 @@ class Compression:
     def summary(self) -> str:
         """Two lines for people."""
         b, a = self.before, self.after
-        accuracy = "" if a.accuracy is None or b.accuracy is None else f", accuracy {b.accuracy:.2%} → {a.accuracy:.2%}"
+        score = ""
+        if b.accuracy is not None and a.accuracy is not None:
+            before, after = (score_in_digits(self.score, one, 2) for one in (b.accuracy, a.accuracy))
+            score = f", {SCORE_NAMES[self.score]} {before} → {after}"
         return (
             f"neurons {b.neurons} → {a.neurons} ({(b.neurons - a.neurons) / max(1, b.neurons):.1%} fewer), parameters "
             f"{b.parameters:,} → {a.parameters:,}, FLOPs {b.flops:.3g} → {a.flops:.3g}, latency {b.milliseconds:.2f} → "
-            f"{a.milliseconds:.2f} ms{accuracy}\nlargest change of an output {self.largest_change:.2g}"
+            f"{a.milliseconds:.2f} ms{score}\nlargest change of an output {self.largest_change:.2g}"
         )
 
 

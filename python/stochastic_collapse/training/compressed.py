@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 import torch
@@ -84,14 +85,14 @@ class _Compressor:
         inputs = each(next(iter(self._test)).inputs, lambda one: one[:_EXAMPLES])
         with self._execution.active():
             result = compress(self._model, inputs, tolerance, evaluate=self._score)
+        result = replace(result, score=self._task.figures[0])
         if save:
             recipe = Recipe.of(self._config, self._task)
             save_compressed(self._run.compressed(self._step, tolerance), recipe, result, self._model)
         before = self._run.compression()
         others = before[(before["step"] != self._step) | (before["tolerance"] != tolerance)]
-        score = self._task.figures[0].removeprefix("eval_")
-        row = {key.replace("accuracy", score): value for key, value in result.row().items()}
-        table = pd.concat([part for part in (others, pd.DataFrame([{"step": self._step, **row}])) if len(part)])
+        row = pd.DataFrame([{"step": self._step, **result.row()}])
+        table = pd.concat([part for part in (others, row) if len(part)])
         self._run.write_compression(table.sort_values(["step", "tolerance"], kind="stable"))
         return result
 

@@ -27,7 +27,8 @@ def imported(library: str, name: str) -> ModuleType:
     except Exception as error:  # compiled libraries that do not fit each other raise anything
         if isinstance(error, ModuleNotFoundError) and error.name == library:
             raise InputError(f"model.name: {name} needs {_missing(library)}") from None
-        raise InputError(f"model.name: {name}: importing {library} failed: {_last_line(error)}") from error
+        mixed = "; its torchvision is of another torch than is installed" if "torchvision::" in str(error) else ""
+        raise InputError(f"model.name: {name}: importing {library} failed: {_last_line(error)}{mixed}") from error
 
 
 def version_of(library: str) -> dict[str, str]:
