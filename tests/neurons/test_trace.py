@@ -288,7 +288,7 @@ def test_what_cannot_be_traced_is_one_line(model: nn.Module, example: ExampleInp
 
 def test_a_network_that_cannot_be_checked_claims_nothing() -> None:
     def only_single(m: Any, x: Tensor) -> Tensor:
-        torch._check(m.head.weight.dtype is torch.float32)
+        torch._check(x.dtype is torch.float32)
         return m.head(torch.relu(m.stem(x)))
 
     neurons = trace(Apply(only_single, stem=nn.Linear(3, 4), head=nn.Linear(4, 2)), torch.ones(2, 3))

@@ -38,7 +38,7 @@ def inner_products(*blocks: Tensor) -> Tensor:
         for start in range(0, n, _ROWS):
             stop = min(start + _ROWS, n)
             g[start:stop, :stop].addmm_(w[start:stop], w[:stop].T)
-    return g.tril() + g.tril(-1).T
+    return g.tril_().add_(g.tril(-1).T)  # in place, as of thousands of neurons a matrix takes a hundred megabytes
 
 
 def is_finite(g: Tensor) -> bool:

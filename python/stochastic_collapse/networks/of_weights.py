@@ -16,11 +16,12 @@ from ..neurons import trace
 from ..provenance import model_source
 from ..runs import RunDirectory
 from ..task import Task
-from ..weights import Contents, choose, fit, names_of, read, shapes
+from ..weights import Contents, aligned, choose, fit, names_of, read, shapes
 from .network import Network
 from .recipe import Recipe, of_settings
 
 _OUTPUTS, _IMAGE = 1000, (3, 224, 224)  # of ImageNet, which networks without other sizes are for
+Shape = tuple[int, ...]
 _HINTS = ("arch", "architecture", "model_name", "model", "model_arch")
 """Where checkpoints say which network they are of."""
 
@@ -79,7 +80,7 @@ def subject_of(
     if failures:
         raise InputError(failures[0])
     raise InputError(
-        f"{path}: does not say which network its weights are of ({', '.join([*_names(contents, state)][:3])}, …); "
+        f"{path}: does not say which network its weights are of ({', '.join([*_shapes(contents, state)][:3])}, …); "
         f"name it: --model with one of {', '.join(FAMILIES)}, timm:NAME, torchvision:NAME, transformers:FOLDER, "
         "python:MODULE:CALLABLE"
     )
@@ -122,16 +123,23 @@ def _told(contents: Contents, state: str | None) -> Iterator[str]:
             if isinstance(name, str) and name:
                 yield from ([name] if ":" in name or name in FAMILIES else [])
                 yield from (f"{source}:{name}" for source in ("torchvision", "timm") if ":" not in name)
-    names = _names(contents, state)
-    yield from (name for name, family in FAMILIES.items() if _is_like(name, names))
+    yield from (name for name in FAMILIES if any(_is_like(name, names) for names in _readings(contents, state)))
 
 
-def _names(contents: Contents, state: str | None) -> Mapping[str, tuple[int, ...]]:
-    """Names and shapes of the tensors that would be taken."""
-    return names_of(shapes(choose(contents, state)[1]))
+def _shapes(contents: Contents, state: str | None) -> Mapping[str, Shape]:
+    """Names and shapes of the tensors that would be taken, as they are in the file."""
+    return shapes(choose(contents, state)[1])
 
 
-def _is_like(name: str, names: Mapping[str, tuple[int, ...]]) -> bool:
+def _readings(contents: Contents, state: str | None) -> list[Mapping[str, Shape]]:
+    """Which tensors those of a network may be: all, or those of one part, such as of a module beside its loss."""
+    there = _shapes(contents, state)
+    heads = dict.fromkeys(name.partition(".")[0] for name in there)
+    parts = ({name: shape for name, shape in there.items() if name.startswith(f"{head}.")} for head in heads)
+    return [names_of(one) for one in (there, *parts) if one]
+
+
+def _is_like(name: str, names: Mapping[str, Shape]) -> bool:
     try:
         with torch.random.fork_rng(devices=[]):
             like, _ = FAMILIES[name].like({key: torch.empty(shape, device="meta") for key, shape in names.items()})
@@ -152,7 +160,7 @@ def _opened(
         if arguments:
             raise InputError(f"--arguments: {name} takes none: its weights tell how wide it is")
         return _traced(Recipe({"name": name}, None, None), contents, state)
-    return _traced(_recipe(name, arguments, input_shape, vocabulary, _names(contents, state)), contents, state)
+    return _traced(_recipe(name, arguments, input_shape, vocabulary, _shapes(contents, state)), contents, state)
 
 
 def _recipe(
@@ -160,7 +168,7 @@ def _recipe(
     arguments: dict[str, Any],
     input_shape: tuple[int, ...] | None,
     vocabulary: int | None,
-    names: Mapping[str, tuple[int, ...]],
+    there: Mapping[str, Shape],
 ) -> Recipe:
     """With the numbers of outputs and channels that the weights have."""
     source, settings = model_source(name), {"name": name, "arguments": arguments}
@@ -175,7 +183,7 @@ def _recipe(
     if input_shape is None:
         own = getattr(model, "pretrained_cfg", None) or {}
         task = task._replace(input_shape=tuple(own.get("input_size") or _IMAGE))
-    outputs, channels = task.outputs, task.input_shape[0]
+    outputs, channels, names = task.outputs, task.input_shape[0], aligned(model, there)
     for key, tensor in model.named_parameters():
         ours, theirs = tuple(tensor.shape), names.get(key)
         if theirs is None or ours == theirs or len(ours) != len(theirs):
@@ -199,8 +207,11 @@ def _source(contents: Contents, place: str) -> str:
 
 def _traced(recipe: Recipe, contents: Contents, state: str | None) -> Subject:
     """The network of a recipe with the weights of a file."""
-    named, names = renamed(recipe.name), _names(contents, state)
-    plain = {key: torch.empty(shape) for key, shape in names.items()} if recipe.task is None else {}
+    named, plain = renamed(recipe.name), {}
+    if recipe.task is None and is_built_in(recipe.name):
+        readings = _readings(contents, state)
+        names = next((one for one in readings if _is_like(recipe.name, one)), readings[0])
+        plain = {key: torch.empty(shape) for key, shape in names.items()}
     model, example = recipe.build(named(plain) if named is not None else plain)
     del plain
     with torch.random.fork_rng(devices=[]):

@@ -118,15 +118,23 @@ def _buffers(model: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
 
 class _InDoublePrecision(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        def wider(value: Any) -> Any:
-            return torch.float64 if isinstance(value, torch.dtype) and value.is_floating_point else value
+        is_mutable = func._schema.is_mutable
 
-        return func(*map(wider, args), **{name: wider(value) for name, value in (kwargs or {}).items()})
+        def wider(value: Any) -> Any:
+            if isinstance(value, torch.dtype) and value.is_floating_point:
+                return torch.float64
+            if isinstance(value, Tensor) and value.is_floating_point() and not is_mutable:
+                return value.double()
+            return value
+
+        if func is torch.ops.aten.embedding.default:  # of a large table a few rows
+            return func(*args, **(kwargs or {})).double()
+        return func(*pytree.tree_map(wider, args), **pytree.tree_map(wider, kwargs or {}))
 
 
 @contextlib.contextmanager
 def in_double_precision() -> Iterator[None]:
-    """Keep networks in double precision that ask for a lower one on their way, as some normalizations do."""
+    """Compute in double precision, also where numbers are kept in a lower one, or a network asks for it on its way."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:

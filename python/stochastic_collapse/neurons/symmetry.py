@@ -29,7 +29,7 @@ def asymmetric(model: nn.Module, example_input: ExampleInput, layers: Sequence[N
     if not layers:
         return {}
     try:
-        probe = _Probe(model, example_input)
+        probe = _probe(model, example_input)
     except Exception as error:  # whatever the network's own code raises on other numbers or in double precision
         reason = " ".join(f"it cannot be checked: {type(error).__name__}: {error}".split())[:300]
         return dict.fromkeys((layer.name for layer in layers), reason)
@@ -43,19 +43,33 @@ def asymmetric(model: nn.Module, example_input: ExampleInput, layers: Sequence[N
     }
 
 
+def _probe(model: nn.Module, example_input: ExampleInput) -> _Probe:
+    """With parameters in the precision that they have, half the memory, where the network's own code permits that."""
+    try:
+        return _Probe(model, example_input)
+    except Exception:  # such as of recurrent modules, that their inputs have another precision
+        return _Probe(model, example_input, widened=True)
+
+
 class _Probe:
     """A network with random weights, and its output on random numbers."""
 
-    def __init__(self, model: nn.Module, example_input: ExampleInput) -> None:
+    def __init__(self, model: nn.Module, example_input: ExampleInput, *, widened: bool = False) -> None:
         self._generator = torch.Generator().manual_seed(_SEED)
         # Switched to training and back, since some networks keep in evaluation mode what they once computed.
-        self._model = copy.deepcopy(model).double().train()
+        self._model = copy.deepcopy(model).train()
+        if widened:
+            self._model.double()
+        for module in self._model.modules():
+            module._buffers.update(
+                {k: b.double() for k, b in module._buffers.items() if b is not None and b.is_floating_point()}
+            )
         self._args, self._kwargs = pytree.tree_map_only(Tensor, self._like, arguments(example_input))
         self._tensors = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
-        own = {name: tensor.detach().clone() for name, tensor in self._tensors.items()}
         self._randomize()
         self._expected = self._output()
         if not all(bool(torch.isfinite(one).all()) for one in self._expected):
+            own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
             with torch.no_grad():  # these weights had to keep to something
                 for name, tensor in self._tensors.items():
                     tensor.copy_(own[name])
@@ -63,15 +77,14 @@ class _Probe:
 
     def change(self, layers: Sequence[NeuronLayer]) -> float:
         """Largest change of the output by random permutations of the neurons of `layers`, over the largest output."""
-        before = {name: self._tensors[name].detach().clone() for name in _touched(layers)}
         changes: list[float] = []
         for orders in zip(*map(self._permutations, layers), strict=True):
-            for layer, order in zip(layers, orders, strict=True):
+            moved = list(zip(layers, orders, strict=True))
+            for layer, order in moved:
                 permute(self._tensors, layer, order)
             changes += map(_relative, self._output(), self._expected)
-            with torch.no_grad():
-                for name, value in before.items():
-                    self._tensors[name].copy_(value)
+            for layer, order in reversed(moved):
+                permute(self._tensors, layer, order.argsort())
         return max(changes)
 
     def _permutations(self, layer: NeuronLayer) -> tuple[Tensor, Tensor]:
@@ -87,7 +100,9 @@ class _Probe:
     def _output(self) -> list[Tensor]:
         with torch.no_grad(), in_double_precision(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(_SEED)  # of networks that draw numbers of their own
-            found = outputs(copy.deepcopy(self._model).eval()(*self._args, **self._kwargs))
+            # A copy of all but the parameters, since a call may change what else there is.
+            parameters = {id(parameter): parameter for parameter in self._model.parameters()}
+            found = outputs(copy.deepcopy(self._model, parameters).eval()(*self._args, **self._kwargs))
         return [one.detach().clone() for one in found]
 
     def _randomize(self) -> None:
@@ -97,9 +112,9 @@ class _Probe:
             for name, tensor in self._tensors.items():
                 if not tensor.is_floating_point():
                     continue
-                draw = self._normal(tensor)
+                draw = self._normal(tensor, tensor.dtype)
                 if tensor.ndim > 1:
-                    tensor.copy_(draw / max(1, tensor[0].numel()) ** 0.5)
+                    tensor.copy_(draw.div_(max(1, tensor[0].numel()) ** 0.5))
                 elif name.endswith("running_mean"):
                     tensor.copy_(draw)
                 elif isinstance(tensor, nn.Parameter) or name.endswith("running_var"):
@@ -108,8 +123,8 @@ class _Probe:
     def _like(self, tensor: Tensor) -> Tensor:
         return self._normal(tensor) if tensor.is_floating_point() else tensor
 
-    def _normal(self, like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=self._generator, dtype=torch.float64).to(like.device)
+    def _normal(self, like: Tensor, precision: torch.dtype = torch.float64) -> Tensor:
+        return torch.randn(like.shape, generator=self._generator, dtype=precision).to(like.device)
 
 
 def permute(tensors: Mapping[str, Tensor], layer: NeuronLayer, order: Tensor) -> None:
@@ -119,10 +134,6 @@ def permute(tensors: Mapping[str, Tensor], layer: NeuronLayer, order: Tensor) ->
             tensor = tensors[part.parameter]
             view = part.view(tensor)
             view.copy_(part.vectors(tensor)[order.to(tensor.device)].reshape(view.shape))
-
-
-def _touched(layers: Sequence[NeuronLayer]) -> set[str]:
-    return {part.parameter for layer in layers for part in (*layer.parts, *layer.statistics)}
 
 
 def _relative(mine: Any, theirs: Any) -> float:

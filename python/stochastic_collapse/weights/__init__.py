@@ -8,10 +8,22 @@ from torch import nn
 
 from .choice import choose
 from .files import Contents, LazyState, read, shapes
-from .fitting import Renamed, fit, names_of
+from .fitting import Renamed, aligned, fit, names_of
 from .trajectory import expand, steps_of
 
-__all__ = ["Contents", "LazyState", "choose", "expand", "fit", "load", "names_of", "read", "shapes", "steps_of"]
+__all__ = [
+    "Contents",
+    "LazyState",
+    "aligned",
+    "choose",
+    "expand",
+    "fit",
+    "load",
+    "names_of",
+    "read",
+    "shapes",
+    "steps_of",
+]
 
 
 def load(

@@ -60,12 +60,8 @@ def fit(
     if renamed is not None:
         there = dict(renamed(there))
     prefix, added = _prefix(own, there)
-    if prefix:
-        outside = [name for name in there if not name.startswith(prefix)]
-        there = {name.removeprefix(prefix): at for name, at in there.items() if name.startswith(prefix)}
-    else:
-        outside = []
-        there = {f"{added}{name}": at for name, at in there.items()}
+    outside = [name for name in there if not name.startswith(prefix)]
+    there = {f"{added}{name.removeprefix(prefix)}": at for name, at in there.items() if name.startswith(prefix)}
     sizes = shapes(state)
     missing, following = _check(
         network, own, there, {name: sizes[at] for name, at in there.items()}, f"{source} does not fit {called}", source
@@ -87,6 +83,13 @@ def fit(
     return ", ".join(done)
 
 
+def aligned(network: nn.Module, state: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Shapes of a state dict by the names that `fit` would bring them to."""
+    there = {_unwrapped(name): shape for name, shape in state.items()}
+    prefix, added = _prefix(network.state_dict(), there)
+    return {f"{added}{name.removeprefix(prefix)}": shape for name, shape in there.items() if name.startswith(prefix)}
+
+
 def _unwrapped(name: str) -> str:
     name = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
     while name.startswith(_DDP):
@@ -105,7 +108,7 @@ def _counted(n: int, what: str) -> str:
     return f"{n} {what}{'s' * (n != 1)}"
 
 
-def _prefix(own: Mapping[str, Tensor], there: Mapping[str, str]) -> tuple[str, str]:
+def _prefix(own: Mapping[str, Tensor], there: Mapping[str, Any]) -> tuple[str, str]:
     """What to remove from names there, and what to add to them, so that as many as can be are names of our own."""
     best = (sum(name in own for name in there), "", "")
     for prefix in _prefixes(there):
