@@ -125,7 +125,8 @@ def print_attractivity(title: str, attractivity: pd.DataFrame) -> None:
         for key, part in at_step.groupby(["layer", "set", "direction"], sort=False):
             counts = [str((part["verdict"] == verdict).sum()) for verdict in ("attracted", "repelled")]
             alpha, error = part["alpha"].median(), part["standard_error"].median()
-            rows.append([*map(str, key), str(len(part)), *counts, f"{alpha:.1e}±{error:.0e}"])
+            shown = "not invariant" if math.isnan(alpha) else f"{alpha:.1e}±{error:.0e}"
+            rows.append([*map(str, key), str(len(part)), *counts, shown])
         columns = ["layer", "set", "direction", "of", "attracted", "repelled", "median alpha"]
         print_table(f"{title}, step {step}", columns, rows)
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from stochastic_collapse import attractivity, theory
 from stochastic_collapse.collapse.normal import Examples, NormalGradients, Place
-from stochastic_collapse.config import MLPSettings, ResNetSettings, VGGSettings
+from stochastic_collapse.config import MLPSettings, ResNetSettings, VGGSettings, ViTSettings
 from stochastic_collapse.errors import InputError
 from stochastic_collapse.models import build_model
 from stochastic_collapse.neurons import NeuronLayer, Part, neuron_vectors, trace
@@ -359,6 +359,21 @@ def test_sign_sets_need_an_activation_through_the_origin(act: Callable[[Tensor],
     else:
         with pytest.raises(InputError, match="layer hidden, neuron 1: not an invariant set"):
             examine(model, data, lr=0.1, neurons={"hidden": [1]}, pairs=0)
+
+
+def test_what_has_no_invariant_set_is_a_row_that_says_so() -> None:
+    """Heads and hidden neurons of attention blocks have both sets, a residual stream under LayerNorm no sign set."""
+    torch.manual_seed(0)
+    task = Task((1, 8, 8), 3)
+    model = build_model(ViTSettings(name="vit", patch=4, dim=8, depth=1, heads=2), task)
+    x, y = torch.randn(6, 1, 8, 8), torch.randint(3, (6,))
+    table = attractivity(model, x, y, lr=0.1, batch_size=2, neurons=1, pairs=1, steps=3)
+    told = table[table["verdict"] == "not invariant"]
+    assert list(zip(told["layer"], told["set"], strict=True)) == [("stream", "sign")]
+    assert told[["drift", "diffusion", "alpha", "standard_error"]].isna().all(axis=None)
+    rest = table[table["verdict"] != "not invariant"]
+    assert len(rest) == 2 * 5  # two directions of a head, a hidden neuron, a pair of each, and a pair of the stream
+    assert rest["alpha"].notna().all()
 
 
 @pytest.mark.parametrize(

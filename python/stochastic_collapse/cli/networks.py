@@ -108,7 +108,8 @@ def analyze(
             training.check_probe(run)
         probed = [(str(run), training.probe_run(run, which, **sizes)) for run in found]
         if as_json:
-            print_json({"runs": [{"run": run, "attractivity": rows.to_dict("records")} for run, rows in probed]})
+            records = [(run, rows.astype(object).where(rows.notna(), None).to_dict("records")) for run, rows in probed]
+            print_json({"runs": [{"run": run, "attractivity": rows} for run, rows in records]})
         else:
             for title, rows in probed:
                 print_attractivity(title, rows)

@@ -51,7 +51,7 @@ from torch.nn import functional
 from ..errors import InputError
 from ..neurons import NeuronLayer, neuron_vectors, trace
 from ..runs import ATTRACTIVITY
-from .normal import Examples, Loss, NormalGradients, Place
+from .normal import Examples, Loss, NormalGradients, NotInvariant, Place
 from .similarity import normalized_distance
 
 # A step of the direction turns it by at most about this much, by drift, and in mean square by noise.
@@ -98,13 +98,15 @@ def attractivity(
     each neuron or pair: layer, set (sign, permutation), neuron, partner (−1 in a sign set), distance (of the neuron
     ‖w_i‖/max_j ‖w_j‖, of the pair the normalized distance), drift L'', diffusion D'', alpha = drift + diffusion/2,
     standard_error, verdict. −alpha is the rate at which log distance grows, per unit of the time (effective lr)·steps.
-    The verdict is attracted or repelled where alpha is more than two standard errors above or below 0, else undecided.
+    The verdict is attracted or repelled where alpha is more than two standard errors above or below 0, else undecided;
+    or not invariant, with no numbers, for what has no invariant set (a sign set needs φ(0) = 0, and is none under layer
+    normalization), which is checked numerically.
     The standard error combines that of the n examples as a sample (delta method: each one's linear influence on alpha
     at the directions visited) and that of the simulation (batch means).
 
     Works on the device of the model, in double precision; costs steps × n gradients for each neuron or pair. Raises
     `InputError` for values out of range, for a network that cannot be traced, for batch normalization,
-    and where a set is not invariant (a sign set needs φ(0) = 0), which is checked numerically.
+    and for neurons or pairs that were named and have no invariant set.
     """
     _check(lr, batch_size, momentum, weight_decay, steps)
     examples = Examples(model, inputs, [targets] if isinstance(targets, Tensor) else targets, loss)
@@ -117,15 +119,19 @@ def attractivity(
         gradients = NormalGradients(examples, place)
         generator = torch.Generator().manual_seed(seed)
         start, is_present = _start(gradients.displacement, generator)
-        gradients.check_invariance(start)
-        for direction, estimate in _estimates(gradients, start, noise, weight_decay, steps, generator):
-            if direction == "leading" or is_present:
-                neuron, partner = (*place.members, -1)[:2]
-                which = {"layer": place.layer.name, "set": "sign" if partner < 0 else "permutation"}
-                rows.append(
-                    {**which, "neuron": neuron, "partner": partner, "distance": distance, "direction": direction}
-                    | estimate
-                )
+        neuron, partner = (*place.members, -1)[:2]
+        which: dict[str, Any] = {"layer": place.layer.name, "set": "sign" if partner < 0 else "permutation"}
+        which.update(neuron=neuron, partner=partner, distance=distance)
+        try:
+            gradients.check_invariance(start)
+        except NotInvariant:
+            if not isinstance(neurons if partner < 0 else pairs, int):  # asked for by name
+                raise
+            rows.append({**which, "direction": "present" if is_present else "leading", "verdict": "not invariant"})
+        else:
+            for direction, estimate in _estimates(gradients, start, noise, weight_decay, steps, generator):
+                if direction == "leading" or is_present:
+                    rows.append({**which, "direction": direction} | estimate)
         if progress is not None:
             progress(done, len(places))
     return pd.DataFrame(rows, columns=[column for column in ATTRACTIVITY if column != "step"])

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..errors import InputError
 from ..neurons import NeuronLayer, neuron_vectors
@@ -59,6 +60,10 @@ class Examples:
         return len(self.inputs)
 
 
+class NotInvariant(InputError):
+    """A set that gradients lead away from: SGD has no reason to stay on it."""
+
+
 class NormalGradients:
     """The gradients of the examples' losses normal to the invariant set of `place`, linearised at the set.
 
@@ -94,16 +99,18 @@ class NormalGradients:
         return self._at(_STEP * direction) / _STEP
 
     def check_invariance(self, direction: Tensor) -> None:
-        """Raise `InputError` unless the normal gradient vanishes at the set, as it must for SGD never to leave it."""
+        """Raise `NotInvariant` unless the normal gradient vanishes at the set, as it must for SGD never to leave it."""
         on_the_set, beside_it = self._at(0 * direction).norm(), self._at(_STEP * direction).norm()
         if on_the_set > 1e-3 * beside_it and on_the_set > 1e-12:
-            raise InputError(
+            raise NotInvariant(
                 f"{self._place}: not an invariant set: the gradient on it has a normal part. A sign set needs an "
-                "activation with φ(0) = 0 (GELU, ReLU, tanh, not sigmoid), a permutation set interchangeable neurons"
+                "activation with φ(0) = 0 (GELU, ReLU, tanh, not sigmoid) and no normalization over neurons, a "
+                "permutation set interchangeable neurons"
             )
 
     def _at(self, u: Tensor) -> Tensor:
-        return self._gradients(u, self._examples.inputs, self._examples.targets)
+        with sdpa_kernel(SDPBackend.MATH):  # the others have no gradients of an example at a time
+            return self._gradients(u, self._examples.inputs, self._examples.targets)
 
     def _loss(self, u: Tensor, x: Tensor, targets: tuple[Tensor, ...]) -> Tensor:
         examples = self._examples

@@ -51,7 +51,7 @@ def explain(kind: type[Settings], mistake: Any, place_of: Place, homes: Mapping[
             field = _fields(parent)[str(keys[-1])]
             member = _members(field)[0]
             return f"{place}{dotted}: expected settings such as {dotted}.{next(iter(_fields(member)))}=…{found}"
-        case "string_pattern_mismatch":
+        case "string_pattern_mismatch" if not _plain_choices(_fields(parent)[str(keys[-1])]):
             meaning = " ".join((_fields(parent)[str(keys[-1])].description or mistake["msg"]).split())
             return f"{place}{dotted}: {mistake['input']!r} is not valid; {meaning}"
         case "value_error":

@@ -176,7 +176,7 @@ def _list(folder: Path) -> Listing:
     if not train.is_dir() or test is None:
         missing = "no such folder" if not folder.is_dir() else "no val/" if train.is_dir() else "no train/"
         raise InputError(
-            f"{folder}: {missing}; expected train/<class>/*.jpg and val/<class>/*.jpg in it "
+            f"data.path: {folder}: {missing}; expected train/<class>/*.jpg and val/<class>/*.jpg in it "
             "(val may be validation or test; other formats: png, bmp, gif, webp, ppm, tiff)"
         )
     names = _class_folders(train)

@@ -12,6 +12,7 @@ from ..config import TrainConfig
 from ..errors import InputError
 from ..models import network_like
 from ..neurons import NeuronLayer, neuron_layers, trace
+from ..provenance import require_source
 from ..runs import RunDirectory
 from ..task import Task
 from .network import Network
@@ -28,6 +29,7 @@ def network_of(run: RunDirectory, weights: Mapping[str, Tensor]) -> Network:
     if task is None:  # of a version that had built-in networks only, whose weights say all
         model, example = network_like(config.model.name, weights)
         return Network(model, example, neuron_layers(config.model.name, weights))
+    require_source(config.model.name, config.sources.get("model.name"), f"model.name of {run}")
     model, _ = Recipe.of(config, task).build(weights)
     layers, reason = layers_of(model, config, task)
     if reason is not None:

@@ -53,7 +53,7 @@ class Recipe:
 
         Without a task a built-in network has the layers that `weights` have.
         """
-        require_source(self.name, self.source, self.name)
+        require_source(self.name, self.source, "model.name")
         with torch.random.fork_rng(devices=[]):
             if self.task is not None:
                 return of_settings(self.settings, self.task), self.task.example()
