@@ -69,6 +69,7 @@ bench: julia
 	$(BENCH)/replicates.py --out benchmarks/results
 	$(BENCH)/analysis.py --out benchmarks/results
 	$(BENCH)/monitor.py --out benchmarks/results
+	$(BENCH)/own.py --out benchmarks/results
 	$(WITH_JULIA) $(BENCH)/toys.py --out benchmarks/results
 	$(VENV)/bin/python tools/docs/speeds.py
 

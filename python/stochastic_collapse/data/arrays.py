@@ -166,13 +166,13 @@ def _real_targets(train: Array, test: Array, *, normalize: bool) -> list[Array]:
 
 def _of_archive(path: Path) -> list[Part]:
     where = f"data.path: {path}"
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except _UNREADABLE as error:
-        raise InputError(f"{where}: no readable .npz file: {_reason(error)}") from None
-    if isinstance(archive, np.ndarray):
-        raise InputError(f"{where}: one array, as in a .npy file; expected an archive with {_EXPECTED}")
-    with archive:
+    with path.open("rb") as stream:  # which NumPy does not close where it is no archive
+        try:
+            archive = np.load(stream, allow_pickle=False)
+        except _UNREADABLE as error:
+            raise InputError(f"{where}: no readable .npz file: {_reason(error)}") from None
+        if isinstance(archive, np.ndarray):
+            raise InputError(f"{where}: one array, as in a .npy file; expected an archive with {_EXPECTED}")
         names = _names(archive.files, where)
         arrays = {name: _member(archive, name, where) for pair in names for name in pair}
     return [Part(arrays[x], arrays[y], f"{where}: {x}", f"{where}: {y}") for x, y in names]

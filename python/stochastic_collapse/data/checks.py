@@ -26,15 +26,32 @@ _CHUNK_BYTES = 1 << 22
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def file_at(written: str, setting: str) -> Path:
-    """The file that `setting` names; raises `InputError` where there is none, with the nearest names."""
-    path = Path(written).expanduser()
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise InputError(f"{setting}: {path}: a folder, expected a file")
-    there = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+def expanded(written: str, setting: str) -> Path:
+    """The path that `setting` names, ~ replaced; raises `InputError` for the home directory of nobody."""
+    try:
+        return Path(written).expanduser()
+    except RuntimeError:
+        raise InputError(f"{setting}: {written}: no such home directory") from None
+
+
+def path_at(written: str, setting: str) -> Path:
+    """The file or folder that `setting` names; raises `InputError` where there is none, with the nearest names."""
+    path = expanded(written, setting)
+    try:
+        if path.exists():
+            return path
+        there = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    except OSError as error:
+        raise InputError(f"{setting}: {path}: {error.strerror}") from None
     raise InputError(f"{setting}: {path}: no such file{nearest(path.name, there)}")
+
+
+def file_at(written: str, setting: str) -> Path:
+    """As `path_at`, of files only."""
+    path = path_at(written, setting)
+    if not path.is_file():
+        raise InputError(f"{setting}: {path}: a {'folder' if path.is_dir() else 'device'}, expected a file")
+    return path
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -103,8 +120,8 @@ def classes_of(*labels: Array, where: str, instead: str) -> int:
     examples = sum(map(len, labels))
     if lowest < 0:
         raise InputError(f"{where}: a label of {lowest}, expected classes, counted from 0; {instead}")
-    if highest == 0:
-        raise InputError(f"{where}: all labels are 0, expected two classes or more; {instead}")
+    if lowest == highest:
+        raise InputError(f"{where}: all labels are {lowest}, expected two classes or more; {instead}")
     if highest >= examples:
         raise InputError(
             f"{where}: a label of {highest}, and so more classes than the {examples} examples, expected classes, "
