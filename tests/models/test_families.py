@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from stochastic_collapse.models import gpt, resize, resnet, vgg, vit
 from stochastic_collapse.models.gpt import GPT
 from stochastic_collapse.models.resnet import ResNet
 from stochastic_collapse.models.vgg import VGG
-from stochastic_collapse.models.vit import ViT
+from stochastic_collapse.models.vit import HEADS, ViT
 from stochastic_collapse.neurons import trace
 
 
@@ -42,10 +42,10 @@ def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in model.state_dict().items()}
 
 
-def alike(family: types.ModuleType, model: nn.Module) -> tuple[nn.Module, tuple[int, ...]]:
+def alike(like: Callable[..., Any], model: nn.Module, **told: int) -> tuple[nn.Module, tuple[int, ...]]:
     """What `like` makes of the network's weights, with these in it, and the shape of an example."""
     weights = model.state_dict()
-    found, shape = family.like(weights)
+    found, shape = like(weights=weights, **told)
     resize(found, weights)
     assert shapes(found) == shapes(model)
     return found.double().eval(), shape
@@ -250,7 +250,7 @@ def test_dropout_acts_in_training_only_and_gradients_reach_all_weights(name: str
 @pytest.mark.parametrize("depth", [11, 13, 16, 19])
 def test_a_vgg_like_given_weights_computes_the_same(depth: int, batch_norm: bool) -> None:
     model = randomized(VGG((2, 32, 96), 7, depth, batch_norm=batch_norm, width=0.06))
-    found, shape = alike(vgg, model)
+    found, shape = alike(vgg.like, model, depth=depth)
     assert shape == (2, 32, 96)
     images = torch.randn(2, *shape, dtype=torch.float64)
     torch.testing.assert_close(found(images), model(images))
@@ -260,7 +260,7 @@ def test_a_vgg_like_given_weights_computes_the_same(depth: int, batch_norm: bool
 @pytest.mark.parametrize("depth", RESNETS)
 def test_a_resnet_like_given_weights_computes_the_same(depth: int, stem: resnet.Stem, batch_norm: bool) -> None:
     model = randomized(ResNet(2, 7, depth, width=0.06, stem=stem, batch_norm=batch_norm))
-    found, shape = alike(resnet, model)
+    found, shape = alike(resnet.like, model, depth=depth)
     assert shape == ((2, 32, 32) if stem == "cifar" else (2, 224, 224))
     images = torch.randn(2, 2, 33, 40, dtype=torch.float64)
     torch.testing.assert_close(found(images), model(images))
@@ -269,7 +269,7 @@ def test_a_resnet_like_given_weights_computes_the_same(depth: int, stem: resnet.
 @pytest.mark.parametrize("name", TRANSFORMERS)
 def test_a_transformer_like_given_weights_computes_the_same(name: str) -> None:
     model, x = randomized(TRANSFORMERS[name](hidden=10)), example(name)
-    found, shape = alike(vit if name == "vit" else gpt, model)
+    found, shape = alike(vit.like if name == "vit" else gpt.like, model, heads=HEADS)
     assert shape == ((3, 8, 12) if name == "vit" else (9,))
     torch.testing.assert_close(found(x), model(x))
 
@@ -282,7 +282,7 @@ def test_blocks_of_fewer_heads_keep_their_size(left: int) -> None:
         for what in ("weight", "bias"):
             weights[f"blocks.1.attention.{kind}.{what}"] = weights[f"blocks.1.attention.{kind}.{what}"][: 6 * left]
     weights["blocks.1.attention.out.weight"] = weights["blocks.1.attention.out.weight"][:, : 6 * left]
-    found, _ = gpt.like(weights)
+    found, _ = gpt.like(weights, heads=4)
     resize(found, weights)
     with torch.no_grad():
         model.get_parameter("blocks.1.attention.out.weight")[:, 6 * left :] = 0
@@ -290,19 +290,51 @@ def test_blocks_of_fewer_heads_keep_their_size(left: int) -> None:
 
 
 def test_images_are_taken_to_be_square() -> None:
-    assert vit.like(ViT((1, 24, 24), 2, patch=6, dim=8, depth=1).state_dict())[1] == (1, 24, 24)
+    assert vit.like(ViT((1, 24, 24), 2, patch=6, dim=8, depth=1).state_dict(), 4)[1] == (1, 24, 24)
 
 
-def test_heads_are_taken_to_be_four_or_as_few_more_as_fit() -> None:
-    for rows, size in [((128,), 32), ((96, 128), 32), ((128, 96, 100), 4), ((3,), 1), ((10, 10), 2)]:
+def test_heads_are_those_of_the_first_block() -> None:
+    def found(rows: Sequence[int], heads: int) -> tuple[int, int]:
         weights = {f"blocks.{k}.attention.q.weight": torch.empty(n, 1) for k, n in enumerate(rows)}
-        assert vit.depth_and_size(weights) == (len(rows), size)
+        return vit.depth_and_size(weights, heads)
+
+    assert [found((128,), 4), found((96, 128), 3), found((3, 3, 3), 1)] == [(1, 32), (2, 32), (3, 3)]
+    for rows, heads in [((128,), 3), ((128, 96, 100), 4), ((4,), 0), ((4,), 8)]:
+        with pytest.raises(InputError, match=f"heads: expected a divisor of {rows[0]}, found {heads}"):
+            found(rows, heads)
 
 
-@pytest.mark.parametrize("family", [vgg, resnet, vit, gpt])
-def test_other_weights_are_missing_something(family: types.ModuleType) -> None:
+@pytest.mark.parametrize(
+    "like", [partial(vgg.like, 11), partial(resnet.like, 18), partial(vit.like, heads=1), partial(gpt.like, heads=1)]
+)
+def test_other_weights_are_missing_something(like: Callable[..., Any]) -> None:
     with pytest.raises(KeyError):
-        family.like({"a.weight": torch.ones(2, 2)})
+        like(weights={"a.weight": torch.ones(2, 2)})
+
+
+@pytest.mark.parametrize(
+    ("like", "model", "message"),
+    [
+        (
+            partial(vgg.like, 11),
+            VGG((3, 32, 32), 10, 16, width=0.02),
+            "a vgg11: they have 13 convolutions, expected 8",
+        ),
+        (
+            partial(resnet.like, 34),
+            ResNet(3, 10, width=0.06),
+            r"a resnet34: they have \(2, 2, 2, 2\) blocks of the",
+        ),
+        (
+            partial(resnet.like, 34),
+            ResNet(3, 10, 50, width=0.06),
+            "the kind Bottleneck, expected .* BasicBlock",
+        ),
+    ],
+)
+def test_weights_of_another_depth_are_refused(like: Callable[..., Any], model: nn.Module, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        like(weights=model.state_dict())
 
 
 @pytest.mark.parametrize(
@@ -317,8 +349,10 @@ def test_other_weights_are_missing_something(family: types.ModuleType) -> None:
         (lambda: GPT(10, 8, heads=3), "heads: expected a divisor of dim = 128, found 3"),
         (lambda: GPT(10, 8)(torch.zeros(1, 9, dtype=torch.int64)), "tokens: expected at most 8 in a sequence, found 9"),
         (
-            lambda: resnet.like({k: v for k, v in ResNet(3, 10, width=0.06).state_dict().items() if "4.1" not in k}),
-            r"no known resnet: \(2, 2, 2, 1\) blocks of the kind BasicBlock",
+            lambda: resnet.like(
+                18, {k: v for k, v in ResNet(3, 10, width=0.06).state_dict().items() if "4.1" not in k}
+            ),
+            r"not a resnet18: they have \(2, 2, 2, 1\) blocks of the kind BasicBlock",
         ),
     ],
 )

@@ -168,7 +168,8 @@ def test_a_library_that_fails_to_import_is_not_taken_for_missing(
     (tmp_path / "timm.py").write_text("raise RuntimeError('operator torchvision::nms\\ndoes not exist')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "timm", raising=False)
-    message = "model.name: timm:resnet18: importing timm failed: RuntimeError: does not exist"
+    message = "model.name: timm:resnet18: importing timm failed: RuntimeError: does not exist; its torchvision is of "
+    message += "another torch than is installed"
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         timm_.build(TimmSettings(name="timm:resnet18"), IMAGES)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,17 @@ from .calling import call, predictions
 from .registry import FAMILIES, SOURCES, family, is_built_in
 from .resize import resize
 
-__all__ = ["FAMILIES", "SOURCES", "build_model", "is_built_in", "library_versions", "network_like", "renamed", "resize"]
+__all__ = [
+    "FAMILIES",
+    "SOURCES",
+    "build_model",
+    "family",
+    "is_built_in",
+    "library_versions",
+    "network_like",
+    "renamed",
+    "resize",
+]
 
 
 def build_model(settings: ModelSettings, task: Task) -> nn.Module:
@@ -76,15 +87,18 @@ def _shapes(task: Task, n: int) -> str:
     return ", ".join(f"{name} {(n, *one.shape)}" for name, one in task.named.items())
 
 
-def network_like(name: str, weights: Mapping[str, Tensor]) -> tuple[nn.Module, Tensor]:
+def network_like(name: str, weights: Mapping[str, Tensor], **told: Any) -> tuple[nn.Module, Tensor]:
     """The built-in network `name` with these weights, each layer as wide as they are, and two inputs that it takes.
 
-    What weights do not tell (activation, dropout, whether images are square) is as by default. Raises `InputError`
-    where there is no such network, and where they are not those of one.
+    What weights do not tell and neurons depend on is `told`, of vit and gpt `heads`; what else they do not (activation,
+    dropout, whether images are square) is as by default. Raises `InputError` where there is no such network, where they
+    are not those of one, and where something is not told.
     """
     network = family(name)
+    if missing := [key for key in network.untold if key not in told]:
+        raise InputError(f"{name}: weights do not tell its {missing[0]}; give {missing[0]} beside its name")
     try:
-        model, shape = network.like(weights)
+        model, shape = network.like(weights, **told)
         parameters = {key for key, _ in model.named_parameters()}
         missing = sorted(parameters - set(weights))
     except (KeyError, IndexError) as error:

@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -23,8 +24,11 @@ class Family:
 
     build: Callable[[Any, Task], nn.Module]
     """From settings and task; raises `InputError` where such a network cannot do the task."""
-    like: Callable[[Mapping[str, Tensor]], tuple[nn.Module, tuple[int, ...]]]
-    """From a state dict a network of the same layers, and the shape of an input that it takes."""
+    like: Callable[..., tuple[nn.Module, tuple[int, ...]]]
+    """From a state dict, and by name what it does not tell, a network of the same layers, and the shape of an input
+    that it takes."""
+    untold: tuple[str, ...] = ()
+    """The settings that a state dict does not tell and neurons depend on."""
     tokens: bool = False
     """Whether inputs are tokens."""
     renamed: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict
@@ -73,16 +77,16 @@ def _gpt(s: Any, task: Task) -> nn.Module:
     return gpt.GPT(task.vocabulary, context, s.dim, s.depth, s.heads, s.hidden, s.dropout, s.activation, s.tied)
 
 
-_VGG = Family(_vgg, vgg.like, renamed=vgg.from_published)
-_RESNET = Family(_resnet, resnet.like)
-
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         "mlp": Family(_mlp, mlp.like),
-        **{f"vgg{depth}": _VGG for depth in vgg.CONVOLUTIONS},
-        **{f"resnet{depth}": _RESNET for depth in resnet.BLOCKS},
-        "vit": Family(_vit, vit.like),
-        "gpt": Family(_gpt, gpt.like, tokens=True),
+        **{
+            f"vgg{depth}": Family(_vgg, partial(vgg.like, depth), renamed=vgg.from_published)
+            for depth in vgg.CONVOLUTIONS
+        },
+        **{f"resnet{depth}": Family(_resnet, partial(resnet.like, depth)) for depth in resnet.BLOCKS},
+        "vit": Family(_vit, vit.like, ("heads",)),
+        "gpt": Family(_gpt, gpt.like, ("heads",), tokens=True),
     }
 )
 """The built-in networks by name."""

@@ -145,10 +145,10 @@ class ResNet18(ResNet):
         super().__init__(in_channels, num_classes, 18, act, width)
 
 
-def like(weights: Mapping[str, Tensor]) -> tuple[ResNet, tuple[int, int, int]]:
-    """A network of the blocks and the stem that `weights` are of, and the shape of an image that it takes.
+def like(depth: int, weights: Mapping[str, Tensor]) -> tuple[ResNet, tuple[int, int, int]]:
+    """A network of that depth and the stem that `weights` are of, and the shape of an image that it takes.
 
-    Raises `KeyError` where the first or last layer is missing, and `InputError` where no depth has these blocks.
+    Raises `KeyError` where the first or last layer is missing, and `InputError` where they have other blocks.
     """
     (_, channels, kernel, _), classes = weights["conv1.weight"].shape, weights["fc.weight"].shape[0]
     block = Bottleneck if "layer1.0.conv3.weight" in weights else BasicBlock
@@ -156,9 +156,11 @@ def like(weights: Mapping[str, Tensor]) -> tuple[ResNet, tuple[int, int, int]]:
         sum(re.fullmatch(rf"layer{stage}\.\d+\.conv1\.weight", name) is not None for name in weights)
         for stage in range(1, len(CHANNELS) + 1)
     )
-    depth = next((depth for depth in BLOCKS if (_block(depth), BLOCKS[depth]) == (block, blocks)), None)
-    if depth is None:
-        raise InputError(f"these weights are of no known resnet: {blocks} blocks of the kind {block.__name__}")
+    if (_block(depth), BLOCKS[depth]) != (block, blocks):
+        raise InputError(
+            f"these weights are not a resnet{depth}: they have {blocks} blocks of the kind {block.__name__}, expected "
+            f"{BLOCKS[depth]} of the kind {_block(depth).__name__}"
+        )
     stem: Stem = "cifar" if kernel == 3 else "imagenet"
     side = 32 if stem == "cifar" else 224
     network = ResNet(channels, classes, depth, width=0.01, stem=stem, batch_norm="bn1.weight" in weights)

@@ -88,14 +88,16 @@ class VGG16(VGG):
         super().__init__(image_shape, num_classes, 16, *others, **named)
 
 
-def like(weights: Mapping[str, Tensor]) -> tuple[VGG, tuple[int, int, int]]:
-    """A network as deep as `weights` are, with batch normalization if they have it, and the shape of an image that it
-    takes: weights tell how many places there are at the end, not how they lie.
+def like(depth: int, weights: Mapping[str, Tensor]) -> tuple[VGG, tuple[int, int, int]]:
+    """A network of that depth, with batch normalization if `weights` have it, and the shape of an image that it takes:
+    weights tell how many places there are at the end, not how they lie.
 
-    Raises `KeyError` where a layer is missing, and `InputError` where there are convolutions for no known depth.
+    Raises `KeyError` where a layer is missing, and `InputError` where there are convolutions for another depth.
     """
     channels = weights["conv1.weight"].shape[1]
     last = sum(re.fullmatch(r"conv\d+\.weight", name) is not None for name in weights)
+    if last and last + 3 != depth:
+        raise InputError(f"these weights are not a vgg{depth}: they have {last} convolutions, expected {depth - 3}")
     places = weights[f"fc{last + 1}.weight"].shape[1] // weights[f"conv{last}.weight"].shape[0]
     shape = (channels, SMALLEST, SMALLEST * places)
     classes = weights[f"fc{last + 3}.weight"].shape[0]

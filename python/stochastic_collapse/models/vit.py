@@ -131,21 +131,21 @@ class ViT(nn.Module):
         return out
 
 
-def depth_and_size(weights: Mapping[str, Tensor]) -> tuple[int, int]:
-    """How many blocks `weights` have, and the size of a head.
+def depth_and_size(weights: Mapping[str, Tensor], heads: int) -> tuple[int, int]:
+    """How many blocks `weights` have, and the size of a head, of which the first block has `heads`.
 
-    Weights do not tell where a head ends. It is taken to be such that a block has 4 heads, or, where that divides not
-    all blocks, the next smaller size that does. Raises `KeyError` where there is no block.
+    Weights do not tell where a head ends. Raises `KeyError` where there is no block, and `InputError` where `heads`
+    divides not all of them.
     """
     rows = [len(weights["blocks.0.attention.q.weight"])]
     while (name := f"blocks.{len(rows)}.attention.q.weight") in weights:
         rows.append(len(weights[name]))
-    divisor = math.gcd(*rows)
-    sizes = range(max(1, max(rows) // HEADS), 0, -1)
-    return len(rows), next(size for size in sizes if divisor % size == 0)
+    if heads < 1 or rows[0] % heads or any(one % (rows[0] // heads) for one in rows):
+        raise InputError(f"heads: expected a divisor of {rows[0]}, found {heads}")
+    return len(rows), rows[0] // heads
 
 
-def like(weights: Mapping[str, Tensor]) -> tuple[ViT, tuple[int, int, int]]:
+def like(weights: Mapping[str, Tensor], heads: int) -> tuple[ViT, tuple[int, int, int]]:
     """A network of as many blocks as `weights` have, and the shape of an image that it takes.
 
     The image is square, or as nearly so as the number of patches allows; for the size of a head see `depth_and_size`.
@@ -156,5 +156,5 @@ def like(weights: Mapping[str, Tensor]) -> tuple[ViT, tuple[int, int, int]]:
     classes, patches = weights["head.weight"].shape[0], weights["position_embedding"].shape[1] - 1
     rows = max(rows for rows in range(1, math.isqrt(patches) + 1) if patches % rows == 0)
     shape = (channels, rows * patch, patches // rows * patch)
-    depth, size = depth_and_size(weights)
+    depth, size = depth_and_size(weights, heads)
     return ViT(shape, classes, patch, dim=size, depth=depth, heads=1, hidden=1), shape

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..models import FAMILIES, is_built_in, renamed
+from ..models import FAMILIES, family, is_built_in, renamed
 from ..neurons import trace
 from ..provenance import model_source
 from ..runs import RunDirectory
@@ -140,9 +140,11 @@ def _readings(contents: Contents, state: str | None) -> list[Mapping[str, Shape]
 
 
 def _is_like(name: str, names: Mapping[str, Shape]) -> bool:
+    told = dict.fromkeys(FAMILIES[name].untold, 1)
     try:
         with torch.random.fork_rng(devices=[]):
-            like, _ = FAMILIES[name].like({key: torch.empty(shape, device="meta") for key, shape in names.items()})
+            tensors = {key: torch.empty(shape, device="meta") for key, shape in names.items()}
+            like, _ = FAMILIES[name].like(tensors, **told)
     except Exception:  # whatever names and shapes of others lead to
         return False
     return {key for key, _ in like.named_parameters()} <= names.keys() <= like.state_dict().keys()
@@ -157,9 +159,15 @@ def _opened(
     state: str | None,
 ) -> Subject:
     if is_built_in(name):
-        if arguments:
-            raise InputError(f"--arguments: {name} takes none: its weights tell how wide it is")
-        return _traced(Recipe({"name": name}, None, None), contents, state)
+        untold = family(name).untold
+        if others := [key for key in arguments if key not in untold]:
+            raise InputError(f"model.arguments: {name} takes {', '.join(untold) or 'none'}, found {others[0]}")
+        if missing := [key for key in untold if key not in arguments]:
+            raise InputError(
+                f"{contents.path}: the weights of a {name} do not tell its {missing[0]}; say it by --arguments "
+                f"'{{{missing[0]}: N}}'"
+            )
+        return _traced(Recipe({"name": name, **arguments}, None, None), contents, state)
     return _traced(_recipe(name, arguments, input_shape, vocabulary, _shapes(contents, state)), contents, state)
 
 

@@ -58,7 +58,7 @@ class Recipe:
             if self.task is not None:
                 return of_settings(self.settings, self.task), self.task.example()
             if is_built_in(self.name):
-                return network_like(self.name, weights)
+                return network_like(self.name, weights, **{k: v for k, v in self.settings.items() if k != "name"})
             return saved(Path(self.name.partition(":")[2]).expanduser())
 
     def to_json(self) -> dict[str, Any]:

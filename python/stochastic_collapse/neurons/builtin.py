@@ -11,17 +11,20 @@ from .layers import NeuronLayer, Parameters
 from .trace import trace
 
 
-def neuron_layers(name: str, parameters: Parameters) -> list[NeuronLayer]:
+def neuron_layers(name: str, parameters: Parameters, **told: int) -> list[NeuronLayer]:
     """Layers of interchangeable neurons of the built-in network `name`, from its parameters (a state dict will do).
 
-    The network is traced as any other (`trace`), once for each set of shapes. Raises `InputError` where the parameters
-    are not those of such a network.
+    The network is traced as any other (`trace`), once for each set of shapes. `told` is as for `models.network_like`.
+    Raises `InputError` where the parameters are not those of such a network.
     """
-    return list(_of_shapes(name, tuple((key, tuple(value.shape)) for key, value in parameters.items())))
+    shapes = tuple((key, tuple(value.shape)) for key, value in parameters.items())
+    return list(_of_shapes(name, shapes, tuple(told.items())))
 
 
 @functools.lru_cache(maxsize=64)
-def _of_shapes(name: str, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> tuple[NeuronLayer, ...]:
+def _of_shapes(
+    name: str, shapes: tuple[tuple[str, tuple[int, ...]], ...], told: tuple[tuple[str, int], ...]
+) -> tuple[NeuronLayer, ...]:
     with torch.random.fork_rng(devices=[]):  # initialization draws numbers
-        model, image = network_like(name, {key: torch.empty(shape) for key, shape in shapes})
+        model, image = network_like(name, {key: torch.empty(shape) for key, shape in shapes}, **dict(told))
         return trace(model, image).layers

@@ -63,9 +63,9 @@ def fit(
     outside = [name for name in there if not name.startswith(prefix)]
     there = {f"{added}{name.removeprefix(prefix)}": at for name, at in there.items() if name.startswith(prefix)}
     sizes = shapes(state)
-    missing, following = _check(
-        network, own, there, {name: sizes[at] for name, at in there.items()}, f"{source} does not fit {called}", source
-    )
+    there_sizes = {name: sizes[at] for name, at in there.items()}
+    unfit = f"{source}{f' under {prefix}' if prefix else ''} does not fit {called}"
+    missing, following = _check(network, own, there, there_sizes, unfit, source)
     converted = _copy(own, there, state, source)
     done = [source]
     done += [f"{part} removed from names" for part in _wrappers(state)]
