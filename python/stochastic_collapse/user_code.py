@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import importlib
 import importlib.util
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 from .errors import InputError, StochasticCollapseError
 
 _PREFIX = "python:"
+_LONGEST = 400  # characters of what users' code raised, in an error of one line
 
 
 def source_of(reference: str, where: str) -> Path:
@@ -25,9 +28,14 @@ def source_of(reference: str, where: str) -> Path:
     """
     module, _ = _parts(reference, where)
     if _is_file(module):
-        path = Path(module).expanduser()
-        if not path.is_file():
-            raise InputError(f"{where}: {reference}: no file {path}{_near(path)}")
+        try:
+            path = Path(module).expanduser()
+            if not path.is_file():
+                raise InputError(f"{where}: {reference}: no file {path}{_near(path)}")
+        except (RuntimeError, OSError) as error:
+            raise InputError(f"{where}: {reference}: no file {module}: {error}") from None
+        if path.suffix != ".py":
+            raise InputError(f"{where}: {reference}: {path} is no .py file")
         return path
     with _Here():
         try:
@@ -43,7 +51,11 @@ def source_of(reference: str, where: str) -> Path:
 
 def digest_of(reference: str, where: str) -> str:
     """SHA-256 of that file, which stands for what the code does."""
-    return f"sha256:{hashlib.sha256(source_of(reference, where).read_bytes()).hexdigest()}"
+    path = source_of(reference, where)
+    try:
+        return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    except OSError as error:
+        raise InputError(f"{where}: {reference}: {path}: {error.strerror}") from None
 
 
 def load(reference: str, where: str) -> Callable[..., Any]:
@@ -79,7 +91,7 @@ def call(function: Callable[..., Any], where: str, /, **arguments: Any) -> Any:
         return function(**arguments)
     except StochasticCollapseError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{where}: {_last_line(error)}") from error
 
 
@@ -128,7 +140,8 @@ class _Here:
 
     def __exit__(self, *exception: object) -> None:
         for path in self._paths:
-            sys.path.remove(path)
+            with contextlib.suppress(ValueError):  # users' code may have removed it
+                sys.path.remove(path)
 
 
 def _near(path: Path) -> str:
@@ -139,17 +152,22 @@ def _near(path: Path) -> str:
 
 def _last_line(error: BaseException) -> str:
     """``file:line: Kind: message``, of the innermost line of users' code that the error passed."""
-    last = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}:{error.lineno}: {last}"
-    frames = traceback.extract_tb(error.__traceback__)
+    lines = traceback.format_exception_only(error)
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        return f"{error.filename}:{error.lineno}: {lines[-1].strip()}"
+    last = textwrap.shorten("".join(lines), _LONGEST, placeholder=" …")
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
     own = [frame for frame in frames if _is_users(frame.filename)]
     at = (own or frames)[-1:]
     return "".join(f"{frame.filename}:{frame.lineno}: " for frame in at) + last
 
 
 def _is_users(filename: str) -> bool:
-    """Whether a line in that file is neither of a library's nor ours."""
+    """Whether a line in that file, which is not ours, is no library's either."""
     path = Path(filename)
     inside = path.is_relative_to(sys.prefix) or path.is_relative_to(sys.base_prefix)
-    return not (inside or filename.startswith("<") or path.is_relative_to(Path(__file__).parent))
+    return not (inside or filename.startswith("<"))
+
+
+def _is_ours(filename: str) -> bool:
+    return Path(filename).is_relative_to(Path(__file__).parent)

@@ -90,3 +90,42 @@ def test_a_folder_counts_by_names_and_contents_of_what_is_not_hidden(tmp_path: P
     assert digest_of_path(folder, "model.name") == found
     (folder / "b.txt").rename(folder / "c.txt")
     assert digest_of_path(folder, "model.name") != found
+
+
+def test_a_module_has_the_digest_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = written(tmp_path / "one")
+    found = digests(folder, {"name": "python:own:data"}, monkeypatch)
+    assert found == digests(folder, {"name": "python:own.py:data"}, monkeypatch)
+    assert found == {"data.name": digest_of_path(folder / "own.py", "data.name")}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"name": "text", "path": "~nobody-of-this-name/x"},
+        {"name": "images", "path": "~nobody-of-this-name/x"},
+        {"name": "arrays", "path": "~nobody-of-this-name/x.npz"},
+        {"name": "python:~nobody-of-this-name/x.py:data"},
+        {"name": "arrays", "path": f"{'x' * 300}.npz"},
+        {"name": "text", "path": "x" * 300},
+        {"name": f"python:{'x' * 300}.py:data"},
+        {"name": "python:texts/a.txt:data"},
+        {"name": "arrays", "path": "texts"},
+        {"name": "text", "path": "texts", "pattern": "*.md"},
+    ],
+)
+def test_paths_that_cannot_be(given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = written(tmp_path / "one")
+    with pytest.raises(InputError, match=r"^data\.(path|pattern|name): ") as caught:
+        digests(folder, given, monkeypatch)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pattern_counts_the_files_that_it_matches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = written(tmp_path / "one")
+    given = {"name": "text", "path": "texts", "pattern": "a*"}
+    found = digests(folder, given, monkeypatch)
+    (folder / "texts" / "b.txt").write_text("other")
+    assert digests(folder, given, monkeypatch) == found
+    (folder / "texts" / "a.txt").write_text("other")
+    assert digests(folder, given, monkeypatch) != found

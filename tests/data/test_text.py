@@ -11,6 +11,7 @@ import torch
 from stochastic_collapse.config import TextSettings
 from stochastic_collapse.data.dataset import Dataset, first
 from stochastic_collapse.data.datasets import load_dataset
+from stochastic_collapse.data.text import files_of
 from stochastic_collapse.errors import InputError
 
 
@@ -66,6 +67,9 @@ def test_the_first_examples_are_kept(tmp_path: Path) -> None:
         ("t", {"test_share": 0.01}, "1 of its 100 bytes are to test with"),
         ("folder", {"pattern": "*.py"}, r"data.pattern: \*.py: no file in .* matches it"),
         ("folder", {"pattern": "/x"}, "data.pattern: /x: .*expected one such as"),
+        ("folder", {"pattern": ""}, "data.pattern: : .*expected one such as"),
+        ("hidden", {}, r"data.pattern: \*\*/\*: no file in .* matches it"),
+        ("hidden", {"pattern": ".*"}, "data.path: .* of its 1 bytes are to train with"),
         ("t", {"target_noise": 0.1}, "data.target_noise: is added to one-hot or real targets, and these are tokens"),
         ("t", {"train_size": 23}, "data.train_size: 23 is more than the 22 training examples"),
     ],
@@ -74,6 +78,22 @@ def test_what_is_wrong_is_one_line(path: str, given: dict[str, Any], message: st
     (tmp_path / "t").write_bytes(bytes(100))
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.txt").write_bytes(bytes(100))
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / ".a").write_bytes(bytes(1))
     with pytest.raises(InputError, match=message) as caught:
         load(tmp_path / path, **given)
     assert "\n" not in str(caught.value)
+
+
+def test_names_are_sorted_as_they_are_written_relative_to_the_folder(tmp_path: Path) -> None:
+    names = ["a.txt", "Z.txt", "a/b.txt", "a/B.txt", "a.b.txt", "ä.txt"]
+    for name in names:
+        (tmp_path / "a").mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert list(files_of(TextSettings(name="text", path=str(tmp_path)))) == sorted(names)
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/x", "y" * 300])
+def test_paths_that_cannot_be(path: str) -> None:
+    with pytest.raises(InputError, match=r"^data\.path: .*(no such home directory|File name too long)$"):
+        load(Path(path))

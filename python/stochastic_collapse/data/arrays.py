@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -28,7 +26,6 @@ _NAME = re.compile(
     rf"(?:({'|'.join(_TRAIN + _TEST)})_?)?({'|'.join(_INPUTS + _TARGETS)})(?:_?({'|'.join(_TRAIN + _TEST)}))?"
 )
 _EXPECTED = "x_train, y_train, x_test and y_test, or x and y"
-_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 _OFFSET = 1e3
 """Means of more standard deviations than this are kept in float64: float32 would tell too few values apart."""
 
@@ -169,7 +166,7 @@ def _of_archive(path: Path) -> list[Part]:
     with path.open("rb") as stream:  # which NumPy does not close where it is no archive
         try:
             archive = np.load(stream, allow_pickle=False)
-        except _UNREADABLE as error:
+        except Exception as error:  # of zipfile, zlib, tokenize and others
             raise InputError(f"{where}: no readable .npz file: {_reason(error)}") from None
         if isinstance(archive, np.ndarray):
             raise InputError(f"{where}: one array, as in a .npy file; expected an archive with {_EXPECTED}")
@@ -181,7 +178,7 @@ def _of_archive(path: Path) -> list[Part]:
 def _member(archive: Mapping[str, Any], name: str, where: str) -> Array:
     try:
         found = archive[name]
-    except _UNREADABLE as error:
+    except Exception as error:  # as above
         raise InputError(f"{where}: {name} cannot be read: {_reason(error)}") from None
     if not isinstance(found, np.ndarray):
         raise InputError(f"{where}: {name} is no array")
@@ -208,7 +205,7 @@ def _names(there: Sequence[str], where: str) -> list[tuple[str, str]]:
             return [train, *tests[:1]]
     elif (whole := _pair(found, "")) is not None and not any(part for part, _ in found):
         return [whole]
-    raise InputError(f"{where}: it has {', '.join(there) or 'no arrays'}, expected {_EXPECTED}")
+    raise InputError(f"{where}: it has {checks.one_line(', '.join(there)) or 'no arrays'}, expected {_EXPECTED}")
 
 
 def _pair(found: Mapping[tuple[str, str], str], part: str) -> tuple[str, str] | None:
@@ -220,7 +217,7 @@ def _read(path: Path, where: str) -> Array:
     """A .npy file, mapped into memory."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _UNREADABLE as error:
+    except Exception as error:  # as above
         raise InputError(f"{where}: no readable .npy file: {_reason(error)}") from None
     if not isinstance(found, np.ndarray):
         found.close()
@@ -229,6 +226,6 @@ def _read(path: Path, where: str) -> Array:
 
 
 def _reason(error: Exception) -> str:
-    if "allow_pickle" in str(error):
+    if "allow_pickle" in str(error) or "Python objects" in str(error):
         return "it holds Python objects, or is damaged; expected numbers"
-    return " ".join(str(error).split()) or type(error).__name__
+    return checks.one_line(error) or type(error).__name__

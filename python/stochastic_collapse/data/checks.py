@@ -57,7 +57,12 @@ def file_at(written: str, setting: str) -> Path:
 def nearest(name: str, names: Iterable[str]) -> str:
     """A clause with the nearest names, to end an error with; empty where none is near."""
     near = difflib.get_close_matches(name, list(names), 3)
-    return f"; the nearest names are {', '.join(near)}" if near else ""
+    return f"; the nearest names are {one_line(', '.join(near))}" if near else ""
+
+
+def one_line(text: object) -> str:
+    """What files and other libraries say, with spaces for its line breaks."""
+    return " ".join(str(text).split())
 
 
 def not_empty(array: Array, where: str) -> None:
@@ -202,7 +207,8 @@ def split(n: int, labels: Array | None, share: float, where: str, instead: str) 
         found, counts = np.unique(labels, return_counts=True)
         if (lone := found[counts < 2]).size:
             raise InputError(
-                f"{where}: class {lone[0]} has one example, expected two or more, to train and to test with; {instead}"
+                f"{where}: class {one_line(lone[0])} has one example, expected two or more, to train and to test with; "
+                f"{instead}"
             )
         if min(tested, n - tested) < len(found):
             raise InputError(

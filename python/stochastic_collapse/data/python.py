@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -64,7 +64,7 @@ def load(settings: PythonDataSettings) -> Dataset:
             return consistency.checked(made, where)
         train, test = (_read(source, f"{where}: {part}") for source, part in _both(made, where))
     if train.inputs.keys() != test.inputs.keys():
-        raise InputError(f"{test.where}: {_names(test)}, and those to train with have {_names(train)}")
+        raise InputError(f"{test.where}: {_listed(test.inputs)}, and those to train with have {_listed(train.inputs)}")
     return _dataset(train, test, normalize=settings.normalize)
 
 
@@ -83,8 +83,8 @@ def _fixed_randomness() -> Iterator[None]:
             np.random.set_state(numpy_state)  # noqa: NPY002
 
 
-def _names(table: _Table) -> str:
-    return "a lone input" if _NAMELESS in table.inputs else f"inputs {', '.join(table.inputs)}"
+def _listed(names: Iterable[str]) -> str:
+    return "a lone input" if _NAMELESS in names else f"inputs {', '.join(names)}"
 
 
 # --- reading examples ---
@@ -107,7 +107,10 @@ def _both(made: Any, where: str) -> list[tuple[Any, str]]:
             raise InputError(f"{where}: {part}: a DataLoader, expected the Dataset inside; batches are made here")
         is_readable = _has_items(source) or hasattr(source, "__iter__")
         if isinstance(source, (Tensor, np.ndarray, str)) or not is_readable:
-            raise InputError(f"{where}: {part}: a {type(source).__name__}, expected a torch Dataset")
+            raise InputError(
+                f"{where}: {part}: a {type(source).__name__}, expected a torch Dataset, with items and a length or to "
+                "iterate over"
+            )
     return pair
 
 
@@ -142,7 +145,7 @@ def _read(source: Any, where: str) -> _Table:
             names = found.keys()
             inputs = {name: _Stack(room) for name in names}
         if found.keys() != names:
-            raise InputError(f"{at}: inputs {', '.join(found)}, and those before it have {', '.join(names)}")
+            raise InputError(f"{at}: {_listed(found)}, and those before it have {_listed(names)}")
         for name, value in found.items():
             inputs[name].add(value, f"{at}: {name or 'input'}")
         targets.add(target, f"{at}: target")
@@ -205,18 +208,19 @@ class _Stack:
 
 
 def _array(value: Any, where: str) -> Array:
-    if isinstance(value, Tensor):
-        value = value.detach().cpu()
-        array = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
-    elif (pil := sys.modules.get("PIL.Image")) is not None and isinstance(value, pil.Image):
-        array = _of_image(value)
-    else:
-        try:
+    try:
+        if isinstance(value, Tensor):
+            value = value.detach().cpu()
+            array = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+        elif (pil := sys.modules.get("PIL.Image")) is not None and isinstance(value, pil.Image):
+            array = _of_image(value)
+        else:
             array = np.asarray(value)
-        except (ValueError, TypeError, RuntimeError):  # a list of lists of several lengths, or of tensors
-            raise InputError(
-                f"{where}: a {type(value).__name__} that is no array, expected numbers of one shape"
-            ) from None
+    except Exception as error:  # a list of lists of several lengths, a sparse tensor, half of an image
+        raise InputError(
+            f"{where}: a {type(value).__name__} that is no array, expected numbers of one shape: "
+            f"{checks.one_line(error)}"
+        ) from None
     if array.dtype.kind == "O":
         raise InputError(f"{where}: {type(value).__name__}, expected a tensor, an array, an image or numbers")
     checks.numbers(array, where)
@@ -225,7 +229,7 @@ def _array(value: Any, where: str) -> Array:
 
 def _of_image(image: Any) -> Array:
     """(channels, height, width)"""
-    mode = {"1": "L", "LA": "RGBA", "PA": "RGBA", "La": "RGBA", "RGBa": "RGBA"}.get(image.mode, image.mode)
+    mode = {"1": "L", "LA": "RGBA", "PA": "RGBA", "RGBa": "RGBA"}.get(image.mode, image.mode)
     if mode not in ("L", "RGB", "RGBA", "F") and not mode.startswith("I"):
         mode = "RGB"
     array = np.asarray(image.convert(mode) if mode != image.mode else image)
@@ -327,13 +331,15 @@ def _with_names(dataset: Dataset, train: _Table, test: _Table) -> Dataset:
     for name in others:
         arrays = [table.inputs[name] for table in (train, test)]
         where = [_at(table, name) for table in (train, test)]
+        for array, at in zip(arrays, where, strict=True):
+            checks.not_empty(array, at)
+            checks.finite(array, at)
         if arrays[0].shape[1:] != arrays[1].shape[1:]:
             raise InputError(f"{where[1]}: of shape {arrays[1].shape[1:]}, and {arrays[0].shape[1:]} to train with")
         vocabulary = None
         if all(_are_tokens(array, name) for array in arrays):
             vocabulary = _vocabulary(*zip(arrays, where, strict=True))
-        for part, array, at in zip(inputs, arrays, where, strict=True):
-            checks.finite(array, at)
+        for part, array in zip(inputs, arrays, strict=True):
             part[name] = _tokens(array) if vocabulary is not None else torch.from_numpy(array.astype(np.float32))
         named[name] = Input(train.inputs[name].shape[1:], vocabulary)
     splits = [Split(part, split.targets) for part, split in zip(inputs, (dataset.train, dataset.test), strict=True)]

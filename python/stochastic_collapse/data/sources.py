@@ -21,7 +21,7 @@ def sources_of(settings: DataSettings) -> dict[str, str]:
     """
     match settings:
         case ImagesSettings(path=str(path)):
-            return {"data.path": image_folder.contents_digest(Path(path).expanduser())}
+            return {"data.path": image_folder.contents_digest(checks.expanded(path, "data.path"))}
         case ArraysSettings(path=path, targets=targets):
             digests = {"data.path": digest_of_path(checks.file_at(path, "data.path"), "data.path")}
             if targets is not None:
@@ -31,7 +31,7 @@ def sources_of(settings: DataSettings) -> dict[str, str]:
             return {"data.path": digest_of_path(checks.file_at(path, "data.path"), "data.path")}
         case TextSettings(path=path):
             files = text.files_of(settings)
-            if Path(path).expanduser().is_dir():
+            if checks.expanded(path, "data.path").is_dir():
                 return {"data.path": _digest_of_files(files, "data.path")}
             return {"data.path": digest_of_path(next(iter(files.values())), "data.path")}
         case PythonDataSettings(name=name):

@@ -36,11 +36,7 @@ def load(settings: TabularSettings) -> Dataset:
     path = checks.file_at(settings.path, "data.path")
     where = f"data.path: {path}"
     table = _read(path, where)
-    names = [str(name) for name in table.columns]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{where}: two columns {twice!r}, expected other names for all but one")
-    table.columns = names
+    table.columns = names = [str(name) for name in table.columns]
     for setting, name in [("data.target", settings.target), *(("data.drop", one) for one in settings.drop)]:
         if name not in names:
             raise InputError(f"{setting}: no column {name!r} in {path}{checks.nearest(name, names)}")
@@ -53,8 +49,9 @@ def load(settings: TabularSettings) -> Dataset:
         raise InputError(f"{where}: no row")
     kinds = {name: _kind(table[name], f"{where}: column {name!r}") for name in [settings.target, *used]}
     target, target_where = table[settings.target], f"data.target: {settings.target}"
-    targets, is_class = _targets(target, kinds[settings.target], settings.task, target_where)
-    train, test = checks.split(len(table), targets if is_class else None, settings.test_share, target_where, _INSTEAD)
+    values, is_class = _targets(target, kinds[settings.target], settings.task, target_where)
+    train, test = checks.split(len(table), values if is_class else None, settings.test_share, target_where, _INSTEAD)
+    targets = np.unique(values, return_inverse=True)[1] if is_class else values
     columns = [_columns(table[name], kinds[name], train, f"{where}: column {name!r}") for name in used]
     inputs = np.concatenate(columns, axis=1)
     parts = [Part(inputs[rows], targets[rows], where, target_where) for rows in (train, test)]
@@ -65,19 +62,26 @@ def load(settings: TabularSettings) -> Dataset:
 def _read(path: Path, where: str) -> pd.DataFrame:
     import pandas as pd  # takes a second
 
-    suffixes = [suffix.lower() for suffix in path.suffixes]
+    suffixes = [suffix.lower() for suffix in path.suffixes][-2:]
+    is_parquet = suffixes[-1:] in ([".parquet"], [".pq"])
+    # One suffix more is that of a compressed file.
+    separator = next((sign for suffix, sign in ((".tsv", "\t"), (".csv", ",")) if suffix in suffixes), None)
+    if not is_parquet and separator is None:
+        raise InputError(f"{where}: expected a file .csv, .tsv or .parquet")
     try:
-        if suffixes[-1:] in ([".parquet"], [".pq"]):
+        if is_parquet:
             return pd.read_parquet(path)
-        if ".csv" in suffixes[-2:] or ".tsv" in suffixes[-2:]:  # the last may be that of a compressed file
-            return pd.read_csv(path, sep="\t" if ".tsv" in suffixes[-2:] else ",", low_memory=False)
-    except ImportError:
-        raise InputError(
-            f"{where}: reading Parquet takes pyarrow, which is not installed: pip install pyarrow"
-        ) from None
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{where}: no readable table: {' '.join(str(error).split())}") from None
-    raise InputError(f"{where}: expected a file .csv, .tsv or .parquet")
+        table = pd.read_csv(path, sep=separator, low_memory=False)
+        # As written: of two columns with one name pandas calls the second otherwise.
+        header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0].dropna()
+    except ImportError as error:
+        missing = "Parquet takes pyarrow" if is_parquet else f"{suffixes[-1]} takes a package"
+        raise InputError(f"{where}: reading {missing}, which is not installed: {checks.one_line(error)}") from None
+    except Exception as error:  # of the parser, the decoder, and each compression
+        raise InputError(f"{where}: no readable table: {checks.one_line(error)}") from None
+    if (twice := header[header.duplicated()]).size:
+        raise InputError(f"{where}: two columns {twice.iloc[0]!r}, expected other names for all but one")
+    return table
 
 
 def _kind(column: pd.Series, where: str) -> _Kind:
@@ -111,15 +115,15 @@ def _kind(column: pd.Series, where: str) -> _Kind:
 def _targets(
     target: pd.Series, kind: _Kind, task: Literal["auto", "classification", "regression"], where: str
 ) -> tuple[Array, bool]:
-    """Ranks among the sorted classes, or real targets; and which of them."""
+    """What is to be predicted, and whether it is classes."""
     import pandas as pd
 
+    whole = kind != "number" or pd.api.types.is_integer_dtype(target.dtype)
     if kind == "number":
-        values = target.to_numpy(np.float64)
-        whole = pd.api.types.is_integer_dtype(target.dtype)
+        unsigned = pd.api.types.is_unsigned_integer_dtype(target.dtype)
+        values: Array = target.to_numpy((np.uint64 if unsigned else np.int64) if whole else np.float64)
     else:
         values = target.to_numpy(bool) if kind == "switch" else _text(target)
-        whole = True
     if task == "regression" or (task == "auto" and not whole):
         if kind == "text":
             raise InputError(f"{where}: text, expected numbers to predict by data.task: regression")
@@ -129,10 +133,9 @@ def _targets(
             f"{where}: {values[broken[0]]} in row {broken[0] + 1} is no class, expected whole numbers or text; "
             f"{_INSTEAD}"
         )
-    classes, ranks = np.unique(values, return_inverse=True)
-    if len(classes) == 1:
-        raise InputError(f"{where}: all rows are {classes[0]}, expected two classes or more")
-    return ranks.astype(np.int64), True
+    if (values == values[0]).all():
+        raise InputError(f"{where}: all rows are {checks.one_line(values[0])}, expected two classes or more")
+    return values, True
 
 
 def _columns(column: pd.Series, kind: _Kind, train: Array, where: str) -> Array:

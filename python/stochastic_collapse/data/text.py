@@ -48,7 +48,7 @@ def files_of(settings: TextSettings) -> dict[str, Path]:
 
     Hidden files and folders are left out, unless the pattern names one. Raises `InputError` where there is no file.
     """
-    path, where = Path(settings.path).expanduser(), f"data.pattern: {settings.pattern}"
+    path, where = checks.path_at(settings.path, "data.path"), f"data.pattern: {settings.pattern}"
     if not path.is_dir():
         return {path.name: checks.file_at(settings.path, "data.path")}
     try:
