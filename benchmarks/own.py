@@ -138,7 +138,7 @@ def weights(options: argparse.Namespace, results: Results) -> None:
                 "MB",
                 alternative="the file",
                 alternative_value=size,
-                ratio=beyond / size,
+                ratio=size / beyond,
             )
         )
 

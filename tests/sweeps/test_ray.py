@@ -24,8 +24,22 @@ name: cluster
 experiments:
   mlp:
     base: tiny.yaml
-    settings: {max_steps: 6000, checkpoint_every: 1000, log_every: 500, eval_every: 0, collapse.every: 0}
+    settings:
+      model: {name: "python:own.py:net"}  # a path that leads on from where the command was given
+      max_steps: 6000
+      checkpoint_every: 1000
+      log_every: 500
+      eval_every: 0
+      collapse.every: 0
     grid: {seed: [1, 2, 3, 4]}
+"""
+
+OWN = """
+from torch import nn
+
+
+def net(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, num_classes))
 """
 
 
@@ -42,10 +56,14 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.mark.filterwarnings("default")  # Ray's own
-def test_a_lost_node_loses_nothing(cluster: Any, sweep_file: Callable[..., Path]) -> None:
+def test_a_lost_node_loses_nothing(
+    cluster: Any, sweep_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     cluster.wait_for_nodes()
     file = sweep_file(SWEEP)
+    monkeypatch.chdir(file.parent)
+    Path("own.py").write_text(OWN)
     runs = [run.directory for run in load_sweep(file).runs]
     command = [sys.executable, "-m", "stochastic_collapse", "sweep", "-f", str(file), "--json"]
     process = subprocess.Popen(

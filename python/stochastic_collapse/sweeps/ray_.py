@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..data.files import data_root
@@ -18,7 +19,7 @@ from ..errors import InputError
 from ..runs import runs_root
 from .plan import PlannedRun
 from .tasks import Outcome
-from .worker import work
+from .worker import work_in
 
 _RETRIES = 10
 """Of a run whose node was lost, or whose process was killed."""
@@ -50,6 +51,8 @@ class RayExecutor:
             ) from None
         self._ray: Any = ray
         folders = {"SC_RUNS": str(runs_root().resolve()), "SC_DATA": str(data_root().resolve())}
+        if cache := os.environ.get("SC_IMAGE_CACHE"):
+            folders["SC_IMAGE_CACHE"] = str(Path(cache).resolve())
         self._held = contextlib.ExitStack()
         if not ray.is_initialized():
             # Ray prints its news of the cluster on stdout, which is for results.
@@ -78,11 +81,13 @@ class RayExecutor:
             num_gpus=gpus_per_run,
             max_retries=_RETRIES,
             runtime_env={"env_vars": {**folders, "OMP_NUM_THREADS": str(max(1, round(cpus_per_run)))}},
-        )(work)
+        )(work_in)
+        self._folder = str(Path.cwd())
 
     def start(self, runs: tuple[PlannedRun, ...]) -> _RayTask:
         settings = runs[0].config.model_dump(mode="json")
-        return _RayTask(self._ray, self._train.remote(settings, [run.config.replicate for run in runs]))
+        replicates = [run.config.replicate for run in runs]
+        return _RayTask(self._ray, self._train.remote(self._folder, settings, replicates))
 
     def close(self) -> None:
         self._held.close()

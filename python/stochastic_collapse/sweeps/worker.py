@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -40,6 +41,15 @@ def work(settings: dict[str, Any], replicates: Sequence[int]) -> Outcome:
                 time.sleep(1)
         except (StochasticCollapseError, OSError) as error:
             return Outcome(str(error), sum(map(_is_finished, runs)))
+
+
+def work_in(folder: str, settings: dict[str, Any], replicates: Sequence[int]) -> Outcome:
+    """`work` in that folder, from which relative paths in settings lead on, to data, code and weights."""
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        return Outcome(f"{folder}: {error.strerror} on {socket.gethostname()}; nodes have to share it", 0)
+    return work(settings, replicates)
 
 
 def _is_finished(run: RunDirectory) -> bool:
