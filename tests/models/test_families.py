@@ -296,7 +296,7 @@ def test_images_are_taken_to_be_square() -> None:
 def test_heads_are_those_of_the_first_block() -> None:
     def found(rows: Sequence[int], heads: int) -> tuple[int, int]:
         weights = {f"blocks.{k}.attention.q.weight": torch.empty(n, 1) for k, n in enumerate(rows)}
-        return vit.depth_and_size(weights, heads)
+        return vit.depth_and_size(weights, heads, None)
 
     assert [found((128,), 4), found((96, 128), 3), found((3, 3, 3), 1)] == [(1, 32), (2, 32), (3, 3)]
     for rows, heads in [((128,), 3), ((128, 96, 100), 4), ((4,), 0), ((4,), 8)]:

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from ..collapse.independent import VANISHED
 from ..errors import StochasticCollapseError
+from ..models.replacements import MultiheadAttention, WeightedNorm, replace_module
 from ..models.resize import knows_its_sizes, resize
 from ..neurons import Neurons, Part
 from ..neurons.axes import Coupling, Extent, axes_of, resized
 from .plan import LayerPlan, as_index
-from .replacements import MultiheadAttention, WeightedNorm
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, WeightedNorm)
 
@@ -129,16 +129,6 @@ def operate(
     for name, norm in norms.items():
         replace_module(model, model.get_submodule(name.rpartition(".")[0]), norm)
     _tell_sizes(model, findings.sizes, sizes, unrelated)
-
-
-def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Put `new` in all places of `old`, trained or not as that is."""
-    new.train(old.training)
-    new.requires_grad_(all(parameter.requires_grad for parameter in old.parameters()))
-    for parent in list(model.modules()):
-        for name, child in parent._modules.items():
-            if child is old:
-                parent._modules[name] = new
 
 
 def _new_sizes(plans: Iterable[LayerPlan]) -> dict[Any, int]:

@@ -90,13 +90,13 @@ def _shapes(task: Task, n: int) -> str:
 def network_like(name: str, weights: Mapping[str, Tensor], **told: Any) -> tuple[nn.Module, Tensor]:
     """The built-in network `name` with these weights, each layer as wide as they are, and two inputs that it takes.
 
-    What weights do not tell and neurons depend on is `told`, of vit and gpt `heads`; what else they do not (activation,
-    dropout, whether images are square) is as by default. Raises `InputError` where there is no such network, where they
-    are not those of one, and where something is not told.
+    What weights do not tell and neurons depend on is `told`, of vit and gpt `heads`, of the first block, or
+    `head_size`; what else they do not (activation, dropout, whether images are square) is as by default. Raises
+    `InputError` where there is no such network, where they are not those of one, and where something is not told.
     """
     network = family(name)
-    if missing := [key for key in network.untold if key not in told]:
-        raise InputError(f"{name}: weights do not tell its {missing[0]}; give {missing[0]} beside its name")
+    if network.untold and not told:
+        raise InputError(f"{name}: weights do not tell its {network.untold}; give {network.untold} beside its name")
     try:
         model, shape = network.like(weights, **told)
         parameters = {key for key, _ in model.named_parameters()}

@@ -54,13 +54,15 @@ class GPT(nn.Module):
         return functional.linear(x, (self.head or self.token_embedding).weight)
 
 
-def like(weights: Mapping[str, Tensor], heads: int) -> tuple[GPT, tuple[int]]:
+def like(
+    weights: Mapping[str, Tensor], heads: int | None = None, head_size: int | None = None
+) -> tuple[GPT, tuple[int]]:
     """A network of as many blocks as `weights` have, tied if they have no head, and the shape (T,) of the longest
     sequence that it takes. For the size of a head see `vit.depth_and_size`.
 
     Raises `KeyError` where a layer is missing.
     """
     vocabulary, context = len(weights["token_embedding.weight"]), len(weights["position_embedding"])
-    depth, size = depth_and_size(weights, heads)
+    depth, size = depth_and_size(weights, heads, head_size)
     network = GPT(vocabulary, context, size, depth, heads=1, hidden=1, tied="head.weight" not in weights)
     return network, (context,)

@@ -27,8 +27,8 @@ class Family:
     like: Callable[..., tuple[nn.Module, tuple[int, ...]]]
     """From a state dict, and by name what it does not tell, a network of the same layers, and the shape of an input
     that it takes."""
-    untold: tuple[str, ...] = ()
-    """The settings that a state dict does not tell and neurons depend on."""
+    untold: str | None = None
+    """The setting that a state dict does not tell and neurons depend on."""
     tokens: bool = False
     """Whether inputs are tokens."""
     renamed: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict
@@ -85,8 +85,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             for depth in vgg.CONVOLUTIONS
         },
         **{f"resnet{depth}": Family(_resnet, partial(resnet.like, depth)) for depth in resnet.BLOCKS},
-        "vit": Family(_vit, vit.like, ("heads",)),
-        "gpt": Family(_gpt, gpt.like, ("heads",), tokens=True),
+        "vit": Family(_vit, vit.like, "heads"),
+        "gpt": Family(_gpt, gpt.like, "heads", tokens=True),
     }
 )
 """The built-in networks by name."""

@@ -131,8 +131,8 @@ class ViT(nn.Module):
         return out
 
 
-def depth_and_size(weights: Mapping[str, Tensor], heads: int) -> tuple[int, int]:
-    """How many blocks `weights` have, and the size of a head, of which the first block has `heads`.
+def depth_and_size(weights: Mapping[str, Tensor], heads: int | None, head_size: int | None) -> tuple[int, int]:
+    """How many blocks `weights` have, and `head_size`, or what it is where the first block has `heads`.
 
     Weights do not tell where a head ends. Raises `KeyError` where there is no block, and `InputError` where `heads`
     divides not all of them.
@@ -140,12 +140,16 @@ def depth_and_size(weights: Mapping[str, Tensor], heads: int) -> tuple[int, int]
     rows = [len(weights["blocks.0.attention.q.weight"])]
     while (name := f"blocks.{len(rows)}.attention.q.weight") in weights:
         rows.append(len(weights[name]))
-    if heads < 1 or rows[0] % heads or any(one % (rows[0] // heads) for one in rows):
+    if head_size is not None:
+        return len(rows), head_size
+    if not heads or rows[0] % heads or any(one % (rows[0] // heads) for one in rows):
         raise InputError(f"heads: expected a divisor of {rows[0]}, found {heads}")
     return len(rows), rows[0] // heads
 
 
-def like(weights: Mapping[str, Tensor], heads: int) -> tuple[ViT, tuple[int, int, int]]:
+def like(
+    weights: Mapping[str, Tensor], heads: int | None = None, head_size: int | None = None
+) -> tuple[ViT, tuple[int, int, int]]:
     """A network of as many blocks as `weights` have, and the shape of an image that it takes.
 
     The image is square, or as nearly so as the number of patches allows; for the size of a head see `depth_and_size`.
@@ -156,5 +160,5 @@ def like(weights: Mapping[str, Tensor], heads: int) -> tuple[ViT, tuple[int, int
     classes, patches = weights["head.weight"].shape[0], weights["position_embedding"].shape[1] - 1
     rows = max(rows for rows in range(1, math.isqrt(patches) + 1) if patches % rows == 0)
     shape = (channels, rows * patch, patches // rows * patch)
-    depth, size = depth_and_size(weights, heads)
+    depth, size = depth_and_size(weights, heads, head_size)
     return ViT(shape, classes, patch, dim=size, depth=depth, heads=1, hidden=1), shape

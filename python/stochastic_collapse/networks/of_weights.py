@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..models import FAMILIES, family, is_built_in, renamed
-from ..neurons import trace
+from ..neurons import ExampleInput, NeuronLayer, trace
 from ..provenance import model_source
 from ..runs import RunDirectory
 from ..task import Task
 from ..weights import Contents, aligned, choose, fit, names_of, read, shapes
+from ..weights.files import load_file
+from .compressed import opened
 from .network import Network
 from .recipe import Recipe, of_settings
 
@@ -57,8 +59,9 @@ def subject_of(
     """The network whose weights `path` has, a file or a folder in any form that people have, with these weights.
 
     `reference` is a built-in name or what `model.name` of settings takes, with `arguments` as for `model.arguments`;
-    without it the network is the one that the file says: that of the run whose checkpoint it is, that of a config.json,
-    of transformers or timm, that which the checkpoint names; or the built-in one whose names the weights have.
+    without it the network is the one that the file says: the compressed one, that of the run whose checkpoint it is,
+    that of a config.json, of transformers or timm, that which the checkpoint names; or the built-in one whose
+    names the weights have.
     `input_shape` is that of an input, for networks that have no size of their own; where `vocabulary` is given, of
     tokens. `state` chooses among the state dicts of the file (`weights.choose`).
 
@@ -66,6 +69,8 @@ def subject_of(
     weights do not fit, and where the network cannot be traced.
     """
     contents = read(path)
+    if reference is None and "compressed" in contents.about:
+        return _compressed(path)
     if reference is None and (run := _run_of(path)) is not None and (recipe := Recipe.of_run(run)) is not None:
         return _traced(recipe, contents, state)
     given = (dict(arguments or {}), input_shape, vocabulary)
@@ -140,7 +145,7 @@ def _readings(contents: Contents, state: str | None) -> list[Mapping[str, Shape]
 
 
 def _is_like(name: str, names: Mapping[str, Shape]) -> bool:
-    told = dict.fromkeys(FAMILIES[name].untold, 1)
+    told = {untold: 1} if (untold := FAMILIES[name].untold) else {}
     try:
         with torch.random.fork_rng(devices=[]):
             tensors = {key: torch.empty(shape, device="meta") for key, shape in names.items()}
@@ -160,12 +165,12 @@ def _opened(
 ) -> Subject:
     if is_built_in(name):
         untold = family(name).untold
-        if others := [key for key in arguments if key not in untold]:
-            raise InputError(f"model.arguments: {name} takes {', '.join(untold) or 'none'}, found {others[0]}")
-        if missing := [key for key in untold if key not in arguments]:
+        if others := [key for key in arguments if key != untold]:
+            raise InputError(f"model.arguments: {name} takes {untold or 'none'}, found {others[0]}")
+        if untold and untold not in arguments:
             raise InputError(
-                f"{contents.path}: the weights of a {name} do not tell its {missing[0]}; say it by --arguments "
-                f"'{{{missing[0]}: N}}'"
+                f"{contents.path}: the weights of a {name} do not tell its {untold}; say it by --arguments "
+                f"'{{{untold}: N}}'"
             )
         return _traced(Recipe({"name": name, **arguments}, None, None), contents, state)
     return _traced(_recipe(name, arguments, input_shape, vocabulary, _shapes(contents, state)), contents, state)
@@ -213,6 +218,25 @@ def _source(contents: Contents, place: str) -> str:
     return f"{contents.path} ({place})" if place else str(contents.path)
 
 
+def _compressed(path: Path) -> Subject:
+    """The network in a file that `sc compress` wrote."""
+    model, example, recipe = opened(path, load_file(path))
+    return Subject(
+        Network(model, example, _layers(model, example, recipe.name)),
+        recipe,
+        f"{recipe.name}, compressed: {path}",
+        None,
+    )
+
+
+def _layers(model: nn.Module, example: ExampleInput, name: str) -> list[NeuronLayer]:
+    with torch.random.fork_rng(devices=[]):
+        layers = list(trace(model, example).layers)
+    if not layers:
+        raise InputError(f"{name}: no layer of interchangeable neurons was found in this network")
+    return layers
+
+
 def _traced(recipe: Recipe, contents: Contents, state: str | None) -> Subject:
     """The network of a recipe with the weights of a file."""
     named, plain = renamed(recipe.name), {}
@@ -222,9 +246,9 @@ def _traced(recipe: Recipe, contents: Contents, state: str | None) -> Subject:
         plain = {key: torch.empty(shape) for key, shape in names.items()}
     model, example = recipe.build(named(plain) if named is not None else plain)
     del plain
-    with torch.random.fork_rng(devices=[]):
-        layers = list(trace(model, example).layers)
-    if not layers:
-        raise InputError(f"{recipe.name}: no layer of interchangeable neurons was found in this network")
+    if "heads" in recipe.settings and recipe.task is None:  # of which fewer may be left, and of their size not
+        size = model.get_submodule("blocks.0.attention").size
+        recipe = Recipe({"name": recipe.name, "head_size": size}, None, recipe.source)
+    layers = _layers(model, example, recipe.name)
     said = _load(model, contents, state, recipe.name)
     return Subject(Network(model, example, layers), recipe, said, state)

@@ -45,7 +45,7 @@ def group_norm(call: Call) -> Result:
 
 @rule("weighted_norm")
 def weighted_norm(call: Call) -> Result:
-    """Our own, of compressed networks (`compression.replacements`): its counts go with the channels."""
+    """Our own, of compressed networks (`models.replacements`): its counts go with the channels."""
     axis, groups, over_places = axis_of(call, 6, len(call.shape)), call.args[7], call.args[9]
     if over_places:
         _over_places(call, axis)

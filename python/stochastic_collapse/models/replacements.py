@@ -173,3 +173,13 @@ def _additive(mask: Tensor, like: Tensor) -> Tensor:
     if mask.dtype == torch.bool:
         return torch.zeros_like(mask, dtype=like.dtype).masked_fill(mask, float("-inf"))
     return mask.to(like.dtype)
+
+
+def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put `new` in all places of `old`, trained or not as that is."""
+    new.train(old.training)
+    new.requires_grad_(all(parameter.requires_grad for parameter in old.parameters()))
+    for parent in list(model.modules()):
+        for name, child in parent._modules.items():
+            if child is old:
+                parent._modules[name] = new

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stochastic_collapse.compression.replacements import MultiheadAttention, WeightedNorm
+from stochastic_collapse.models.replacements import MultiheadAttention, WeightedNorm
 
 
 def weighted(norm: Any, counts: Tensor, total: int, **options: Any) -> WeightedNorm:
