@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
+from ..errors import InputError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -98,11 +100,18 @@ def _collected(
         return Weights((), None, {}, None)
     how = {
         "arguments": _mapping(arguments),
-        "input_shape": None if input_shape is None else tuple(numbers(input_shape, "--input", "3,32,32")),
+        "input_shape": None if input_shape is None else _shape(input_shape),
         "vocabulary": vocabulary,
         "state": state,
     }
     return Weights(paths, model, how, None if steps is None else numbers(steps, "--steps", "1000,2000"))
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    shape = tuple(numbers(text, "--input", "3,32,32"))
+    if min(shape) < 1:
+        raise click.BadParameter(f"expected numbers of at least 1, found {text!r}", param_hint="--input")
+    return shape
 
 
 def _mapping(text: str | None) -> dict[str, Any]:
@@ -110,7 +119,10 @@ def _mapping(text: str | None) -> dict[str, Any]:
 
     if text is None:
         return {}
-    found = read_settings(None, [f"arguments={text}"]).values["arguments"]
+    try:
+        found = read_settings(None, [f"arguments={text}"]).values["arguments"]
+    except InputError:
+        found = None
     if not isinstance(found, dict):
         raise click.BadParameter(f"expected YAML such as {{width: 64}}, found {text!r}", param_hint="--arguments")
     return found

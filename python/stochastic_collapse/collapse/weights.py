@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..errors import InputError
 from ..networks import Subject, subjects
 from ..runs import RunDirectory, write_atomically
 from ..weights import expand, steps_of
@@ -30,7 +31,12 @@ class MeasuredWeights:
     """What was taken of each file, for people."""
 
     def write(self, folder: Path) -> None:
-        """Write collapse.csv, as of a run, and weights.json, what was measured, into `folder`."""
+        """Write collapse.csv, as of a run, and weights.json, what was measured, into `folder`.
+
+        Raises `InputError` where that is a run's directory.
+        """
+        if RunDirectory(folder).exists:
+            raise InputError(f"{folder}: a run's directory, which has a collapse.csv of its own; name another folder")
         RunDirectory(folder).write_collapse(self.collapse)
         about = {**self.to_json(), "network": self.subject.recipe.to_json()}
         del about["collapse"]

@@ -2,58 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..models import network_like, resize
+from ..models import resize
 from ..models.replacements import MultiheadAttention, WeightedNorm, replace_module
 from ..neurons import ExampleInput
 from ..task import Task
 from ..weights.files import load_file
-from .recipe import Recipe, of_settings
+from ..weights.pickles import reason
+from .recipe import Recipe
 
 FORMAT = 2
 _FIRST_FORMAT = 1  # of built-in networks; what weights do not tell was missing
+_NO_DIFFERENCES: Mapping[str, Any] = {"norms": {}, "attention": {}, "sizes": {}}
 
 
 def load_compressed(path: str | Path) -> nn.Module:
     """The network in a file that `sc compress` wrote, an ordinary module, in training mode on the CPU.
 
-    Raises `InputError` where the file is none of that kind, or its network cannot be built any more.
+    Where users' code made it, that runs again. Raises `InputError` where the file is none of that kind, or its network
+    cannot be built any more.
     """
-    content = load_file(Path(path))
-    if not isinstance(content, dict) or "compressed" not in content:
+    return opened(Path(path), load_file(Path(path)))[0]
+
+
+def recipe_in(path: Path, content: Any) -> Recipe:
+    """How the network is built that the one in such a file's `content` was made of.
+
+    Raises `InputError` where the file is none of that kind, of a later format, or not as it was written.
+    """
+    if not isinstance(content, Mapping) or not isinstance(content.get("compressed"), Mapping):
         raise InputError(f"{path}: not a network that `sc compress` wrote")
-    if content.get("format") == _FIRST_FORMAT:
-        return _first_format(content["compressed"], content["model"])
-    return opened(Path(path), content)[0]
+    about, number = content["compressed"], content.get("format")
+    if isinstance(number, int) and number > FORMAT:
+        raise InputError(f"{path}: written by a later version (format {number}); update this one")
+    with _as_written(path):
+        if number != _FIRST_FORMAT:
+            return Recipe.from_json(about["recipe"])
+        if about["network"] is None:
+            return Recipe({"name": about["name"]}, None, None)
+        network = about["network"]
+        return Recipe(network["settings"], Task(tuple(network["image_shape"]), network["num_classes"]), None)
 
 
-def opened(path: Path, content: Mapping[str, Any]) -> tuple[nn.Module, ExampleInput, Recipe]:
+def opened(path: Path, content: Any) -> tuple[nn.Module, ExampleInput, Recipe]:
     """The network in such a file's `content`, inputs that it takes, and how the one that it was made of is built.
 
-    Raises `InputError` for another format than `FORMAT`, and where the network cannot be built any more.
+    Raises `InputError` as `recipe_in` does, and where the network cannot be built any more.
     """
-    if content.get("format") != FORMAT:
-        raise InputError(f"{path}: written by a later version (format {content.get('format')}); update this one")
-    about, weights = content["compressed"], content["model"]
-    recipe = Recipe.from_json(about["recipe"])
-    model, example = recipe.build(weights)
-    rebuild(model, weights, about["differences"])
+    recipe = recipe_in(path, content)
+    with _as_written(path):
+        model, example = recipe.build(content["model"])
+        rebuild(model, content["model"], content["compressed"].get("differences", _NO_DIFFERENCES))
     return model, example, recipe
 
 
-def _first_format(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
-    if about["network"] is None:
-        return network_like(about["name"], weights)[0]
-    network = about["network"]
-    model = of_settings(network["settings"], Task(tuple(network["image_shape"]), network["num_classes"]))
-    resize(model, weights)
-    return model
+@contextlib.contextmanager
+def _as_written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (AssertionError, AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not as `sc compress` writes networks, or damaged ({reason(error)})") from error
 
 
 def differences(compressed: nn.Module, plain: nn.Module) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,11 @@ from ..runs import RunDirectory
 from ..task import Task
 from ..weights import Contents, aligned, choose, fit, names_of, read, shapes
 from ..weights.files import load_file
-from .compressed import opened
+from ..weights.formats import SUFFIXES
+from .compressed import opened, recipe_in
 from .network import Network
 from .recipe import Recipe, of_settings
+from .transformers_names import in_present_names
 
 _OUTPUTS, _IMAGE = 1000, (3, 224, 224)  # of ImageNet, which networks without other sizes are for
 Shape = tuple[int, ...]
@@ -37,6 +40,8 @@ class Subject:
     said: str
     """What was taken of the file, for people."""
     state: str | None
+    is_compressed: bool = False
+    """Whether other files are of networks with other sizes."""
 
     def load(self, path: Path) -> str:
         """Take the weights of another file of the same network instead; returns what was taken of it."""
@@ -61,7 +66,7 @@ def subject_of(
     `reference` is a built-in name or what `model.name` of settings takes, with `arguments` as for `model.arguments`;
     without it the network is the one that the file says: the compressed one, that of the run whose checkpoint it is,
     that of a config.json, of transformers or timm, that which the checkpoint names; or the built-in one whose
-    names the weights have.
+    names the weights have. Users' code runs only where `reference` or the settings of a run name it.
     `input_shape` is that of an input, for networks that have no size of their own; where `vocabulary` is given, of
     tokens. `state` chooses among the state dicts of the file (`weights.choose`).
 
@@ -69,19 +74,23 @@ def subject_of(
     weights do not fit, and where the network cannot be traced.
     """
     contents = read(path)
-    if reference is None and "compressed" in contents.about:
-        return _compressed(path)
+    if isinstance(contents.about.get("compressed"), Mapping) and (found := _compressed(path, reference)) is not None:
+        return found
     if reference is None and (run := _run_of(path)) is not None and (recipe := Recipe.of_run(run)) is not None:
         return _traced(recipe, contents, state)
-    given = (dict(arguments or {}), input_shape, vocabulary)
+    given = dict(arguments or {})
     if reference is not None:
-        return _opened(contents, reference, *given, state)
+        return _opened(contents, reference, given, input_shape, vocabulary, state)
     failures: list[str] = []
-    for found in _told(contents, state):
+    for told in _told(contents, state):
         try:
-            return _opened(contents, found, *given, state)
+            shape = input_shape or told.input_shape
+            return _opened(contents, told.name, {**told.arguments, **given}, shape, vocabulary, state)
         except InputError as error:
-            failures.append(str(error))
+            if told.said:
+                failures.append(f"{path} says that it is of {told.said!r}, and {error}; name its network by --model")
+            else:
+                failures.append(str(error))
     if failures:
         raise InputError(failures[0])
     raise InputError(
@@ -96,11 +105,12 @@ def subjects(
 ) -> Iterator[tuple[Subject, int, Path, str]]:
     """The network with the weights of each of several files in turn: it, the file's step, the file, what was taken.
 
-    See `subject_of` for `how`; the network is that of the first file. Raises `InputError` as it does.
+    See `subject_of` for `how`; the network is that of the first file, of compressed ones each file's own. Raises
+    `InputError` as it does.
     """
     subject = None
     for step, path in files:
-        if subject is None:
+        if subject is None or subject.is_compressed:
             subject = subject_of(path, reference, **how)
             yield subject, step, path, subject.said
         else:
@@ -112,23 +122,46 @@ def _run_of(path: Path) -> RunDirectory | None:
     return run if path.resolve().parent.name == "checkpoints" and run.exists else None
 
 
-def _told(contents: Contents, state: str | None) -> Iterator[str]:
-    """References to the networks that the file may be of, the likeliest first."""
+class _Told(NamedTuple):
+    """What a file says of the network that its weights are of."""
+
+    name: str
+    arguments: Mapping[str, Any] = MappingProxyType({})
+    input_shape: tuple[int, ...] | None = None
+    said: str = ""
+    """In its own words, which may be of no network that is known here."""
+
+
+def _told(contents: Contents, state: str | None) -> Iterator[_Told]:
+    """The networks that the file may be of, the likeliest first."""
     config = contents.config or {}
     if "model_type" in config:
         folder = contents.path if contents.path.is_dir() else contents.path.parent
-        yield f"transformers:{folder}"
+        yield _Told(f"transformers:{folder}")
         return
     if isinstance(config.get("architecture"), str):
-        yield f"timm:{config['architecture'].partition('.')[0]}"
+        yield _told_by_timm(config)
         return
     for place in (contents.about, contents.about.get("hyper_parameters"), contents.about.get("args")):
         for key in _HINTS:
-            name = place.get(key) if isinstance(place, Mapping) else None
-            if isinstance(name, str) and name:
-                yield from ([name] if ":" in name or name in FAMILIES else [])
-                yield from (f"{source}:{name}" for source in ("torchvision", "timm") if ":" not in name)
-    yield from (name for name in FAMILIES if any(_is_like(name, names) for names in _readings(contents, state)))
+            said = place.get(key) if isinstance(place, Mapping) else None
+            if isinstance(said, str) and said and not said.startswith("python:"):  # a file has no code run
+                names = [said] if ":" in said or said in FAMILIES else []
+                names += [f"{source}:{said}" for source in ("torchvision", "timm") if ":" not in said]
+                yield from (_Told(name, said=said) for name in names)
+    readings = _readings(contents, state)
+    yield from (_Told(name) for name in FAMILIES if any(_is_like(name, names) for names in readings))
+
+
+def _told_by_timm(config: Mapping[str, Any]) -> _Told:
+    """By a config.json that timm wrote; classes and channels are those of the weights."""
+    made_with, own = (one if isinstance(one, dict) else {} for one in map(config.get, ("model_args", "pretrained_cfg")))
+    arguments = {key: value for key, value in made_with.items() if key not in ("num_classes", "in_chans")}
+    if config.get("num_classes") == 0:  # no classifier
+        arguments["num_classes"] = 0
+    size = own.get("input_size")
+    is_size = isinstance(size, list) and len(size) == len(_IMAGE) and all(isinstance(n, int) and n > 0 for n in size)
+    return _Told(f"timm:{config['architecture'].partition('.')[0]}", arguments, tuple(size or ()) if is_size else None)
 
 
 def _shapes(contents: Contents, state: str | None) -> Mapping[str, Shape]:
@@ -186,6 +219,8 @@ def _recipe(
     """With the numbers of outputs and channels that the weights have."""
     source, settings = model_source(name), {"name": name, "arguments": arguments}
     if name.startswith("transformers:") and (Path(name.partition(":")[2]).expanduser() / "config.json").is_file():
+        if arguments:
+            raise InputError(f"model.arguments: {name} is made as its config.json says, found {next(iter(arguments))}")
         return Recipe(settings, None, source)
     if vocabulary is not None:
         task = Task(input_shape or (16,), vocabulary, "next_token", vocabulary)
@@ -210,23 +245,34 @@ def _recipe(
 
 def _load(model: nn.Module, contents: Contents, state: str | None, name: str) -> str:
     place, tensors = choose(contents, state)
+    beside = 0
+    if name.startswith("transformers:"):
+        tensors, beside = in_present_names(model, tensors, name)
     said = fit(model, tensors, _source(contents, place), renamed=renamed(name), called=f"the network {name}")
-    return f"{name}: weights of {said}"
+    of_others = f", {beside} tensor{'s' * (beside != 1)} that are not of it left out" if beside else ""
+    return f"{name}: weights of {said}{of_others}"
 
 
 def _source(contents: Contents, place: str) -> str:
     return f"{contents.path} ({place})" if place else str(contents.path)
 
 
-def _compressed(path: Path) -> Subject:
-    """The network in a file that `sc compress` wrote."""
-    model, example, recipe = opened(path, load_file(path))
-    return Subject(
-        Network(model, example, _layers(model, example, recipe.name)),
-        recipe,
-        f"{recipe.name}, compressed: {path}",
-        None,
-    )
+def _compressed(path: Path, reference: str | None) -> Subject | None:
+    """The network in a file that `sc compress` wrote; None where `reference` is to another than it was made of.
+
+    Raises `InputError` where users' code makes it and `reference` does not name that: a file has no code run.
+    """
+    path = path.expanduser()
+    file = next(one for one in sorted(path.iterdir()) if one.suffix in SUFFIXES) if path.is_dir() else path
+    content = load_file(file)
+    name = recipe_in(file, content).name
+    if reference is None and name.startswith("python:"):
+        raise InputError(f"{path}: its network is made by {name}, which runs where you name it only: --model {name}")
+    if reference is not None and reference != name:
+        return None
+    model, example, recipe = opened(file, content)
+    network = Network(model, example, _layers(model, example, name))
+    return Subject(network, recipe, f"{name}, compressed: {path}", None, is_compressed=True)
 
 
 def _layers(model: nn.Module, example: ExampleInput, name: str) -> list[NeuronLayer]:

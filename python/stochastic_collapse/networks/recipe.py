@@ -67,8 +67,11 @@ class Recipe:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Recipe:
-        """What `to_json` gave."""
-        return cls(values["settings"], values["task"] and Task.from_json(values["task"]), values["source"])
+        """What `to_json` gave; raises `KeyError`, `TypeError` or `AttributeError` for anything else."""
+        settings = values["settings"]
+        if not isinstance(settings["name"], str):
+            raise TypeError("settings.name is no string")
+        return cls(settings, values["task"] and Task.from_json(values["task"]), values["source"])
 
 
 def of_settings(values: Mapping[str, Any], task: Task) -> nn.Module:
@@ -76,14 +79,12 @@ def of_settings(values: Mapping[str, Any], task: Task) -> nn.Module:
 
     Raises `InputError` for settings of no network, and as `models.build_model` does.
     """
+    source, colon, rest = str(values.get("name", "")).partition(":")
+    if (colon and source not in SOURCES) or (not colon and source not in FAMILIES) or (colon and not rest):
+        expected = ", ".join([*FAMILIES, *(f"{one}:…" for one in SOURCES)])
+        raise InputError(f"model.name: no network {values.get('name')!r}; expected one of {expected}")
     try:
         settings: Any = TypeAdapter(ModelSettings).validate_python(dict(values))
     except ValidationError as error:
-        expected = ", ".join([*FAMILIES, *(f"{source}:…" for source in SOURCES)])
-        raise InputError(f"{values.get('name')}: {error.errors()[0]['msg']}; networks are {expected}") from None
-    name = settings.name
-    return (
-        FAMILIES[name].build(settings, task)
-        if is_built_in(name)
-        else SOURCES[name.partition(":")[0]].build(settings, task)
-    )
+        raise InputError(f"model: {values['name']}: {error.errors()[0]['msg']}") from None
+    return (SOURCES[source] if colon else FAMILIES[source]).build(settings, task)

@@ -16,11 +16,14 @@ _SHARD = re.compile(r"-\d+-of-\d+$")
 
 def expand(paths: Sequence[Path]) -> list[Path]:
     """`paths`, with the members in place of a folder that holds a training's (`members`)."""
-    return [one for path in paths for one in members(path) or [path]]
+    return [one for path in map(Path.expanduser, paths) for one in members(path) or [path]]
 
 
 def members(folder: Path) -> list[Path] | None:
-    """The weights files, or checkpoint-N folders, of a folder that holds several; None for anything else."""
+    """The weights files, or checkpoint-N folders, of a folder that holds several; None for anything else.
+
+    What `sc compress` wrote beside files is left out.
+    """
     if not folder.is_dir() or (folder / ".metadata").is_file() or any(folder.glob("*.index.json")):
         return None
     entries = sorted(folder.iterdir())
@@ -29,7 +32,8 @@ def members(folder: Path) -> list[Path] | None:
         return folders
     files = [one for one in entries if one.suffix in SUFFIXES and not _SHARD.search(one.stem)]
     numbered = [one for one in files if re.search(r"\d", one.stem)]
-    return numbered if len(numbered) > 1 else None
+    found = [one for one in numbered if not one.stem.endswith("_compressed")] or numbered
+    return found if len(found) > 1 else None
 
 
 def steps_of(paths: Sequence[Path], steps: Sequence[int] | None = None) -> list[tuple[int, Path]]:
