@@ -181,6 +181,8 @@ OTHER = (
         (["analyze", "RUN", "--weights", "W"], "give either RUN directories, or --weights FILE"),
         (["analyze", "RUN", "--model", "mlp"], "--model goes with --weights"),
         (["compress", "RUN", "--state", "ema"], "--state goes with --weights"),
+        (["compress", "RUN", "--steps", "3"], "--steps goes with --weights"),
+        (["report", "RUN", "--steps", "3"], "--steps goes with --weights"),
         (["report", "RUN", "--input", "3,4,4"], "--input goes with --weights"),
         (["analyze", "--weights", "W", "--attractivity"], "--attractivity needs a RUN"),
         (["analyze", "--weights", "W", "--every-checkpoint"], "--every-checkpoint goes with RUN directories"),

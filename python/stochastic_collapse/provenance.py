@@ -44,6 +44,16 @@ def require_same_model(config: TrainConfig) -> None:
     require_source(config.model.name, config.sources.get("model.name"), f"model.name of {config.name}")
 
 
+def require_same_data(config: TrainConfig) -> None:
+    """Raise `InputError` where the data are no longer what they were when `sources` were filled in."""
+    for key, now in sources_of(config.data).items():
+        if key in config.sources and (before := config.sources[key]) != now:
+            raise InputError(
+                f"{key} of {config.name}: {_named(config, key)} has changed since the run was trained: it was "
+                f"{_short(before)} and is {_short(now)}; put it back"
+            )
+
+
 def require_source(name: str, digest: str | None, where: str) -> None:
     """Raise `InputError` where the network `name` is made by a file, and that has another digest now."""
     if (now := model_source(name)) != digest:

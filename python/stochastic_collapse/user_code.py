@@ -67,7 +67,7 @@ def load(reference: str, where: str) -> Callable[..., Any]:
     module_name, name = _parts(reference, where)
     path = source_of(reference, where)
     try:
-        with _Here(path.parent if _is_file(module_name) else None):
+        with _Here(path.parent if _is_file(module_name) else None), contextlib.redirect_stdout(sys.stderr):
             module = _from_file(path) if _is_file(module_name) else importlib.import_module(module_name)
     except StochasticCollapseError:
         raise
@@ -88,7 +88,8 @@ def load(reference: str, where: str) -> Callable[..., Any]:
 def call(function: Callable[..., Any], where: str, /, **arguments: Any) -> Any:
     """What `function` returns; whatever it raises becomes an `InputError` of one line that tells where."""
     try:
-        return function(**arguments)
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+            return function(**arguments)
     except StochasticCollapseError:
         raise
     except (Exception, SystemExit) as error:

@@ -21,7 +21,7 @@ from stochastic_collapse.data.examples import Normalizer
 from stochastic_collapse.errors import InputError, Interrupted
 from stochastic_collapse.models import build_model
 from stochastic_collapse.runs import RunDirectory
-from stochastic_collapse.training import compress_run
+from stochastic_collapse.training import compress_run, probe_run
 
 from .test_loop import assert_same_run, stop_after
 
@@ -73,6 +73,22 @@ def smoothed(outputs, targets):
 
 def vector(outputs, targets):
     return outputs.sum(1)
+
+
+def detached(outputs, targets):
+    return nn.functional.cross_entropy(outputs, targets).detach()
+
+
+class Ahead(nn.Module):
+    '''Each place sees the mean of all.'''
+
+    def __init__(self, vocab_size):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(vocab_size, 4), nn.Linear(4, vocab_size)
+
+    def forward(self, tokens):
+        x = self.embedding(tokens)
+        return self.head(x + x.mean(1, keepdim=True))
 
 
 def broken(outputs, targets):
@@ -237,6 +253,12 @@ def test_mean_gradients_are_those_of_the_whole_training_set(
         ("by name", ("model={name: mlp, widths: [4]}",), "mlp takes numbers, and the data have inputs by name"),
         ("users' loss", ("loss=LOSS:vector",), r"loss: python:.*:vector: returned a tensor of shape \(8,\), expected"),
         ("users' loss", ("loss=LOSS:broken",), r"loss: python:.*own.py:\d+: ValueError: no loss today"),
+        ("users' loss", ("loss=LOSS:detached",), r"loss: python:.*:detached: its result has no gradient"),
+        (
+            "next token",
+            ('model={name: "LOSS:Ahead"}',),
+            "sees the tokens that it is to predict; expected a causal network",
+        ),
         ("users' loss", ("gradient_noise=none", "data.label_noise=0.1"), "gradient_noise: none averages label noise"),
     ],
 )
@@ -247,6 +269,30 @@ def test_what_does_not_go_together_is_one_line_and_leaves_nothing(
     with pytest.raises(InputError, match=message) as caught:
         train(tiny(*settings[task], *more))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("task", ["regression", "next token"])
+def test_changed_data_are_refused(task: str, settings: dict[str, tuple[str, ...]], tiny: Tiny, tmp_path: Path) -> None:
+    run = RunDirectory(train(tiny(*settings[task])).directory)
+    compress_run(run, 0.5)
+    (tmp_path / "text").write_text("another text " * 99)
+    np.savez(tmp_path / "real.npz", x=np.ones((9, 5)), y=np.ones((9, 2)))
+    for use in (compress_run, probe_run):
+        if use is compress_run or task == "regression":
+            with pytest.raises(InputError, match=r"data.path of tiny: .* has changed since the run was trained"):
+                use(run)
+
+
+def test_what_users_code_prints_is_no_result(
+    settings: dict[str, tuple[str, ...]], tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.py").write_text(
+        OWN.replace("    return Examples(0", "    print('loading')\n    return Examples(0")
+    )
+    train(tiny(*settings["by name"]))
+    out, err = capsys.readouterr()
+    assert "loading" not in out
+    assert "loading" in err
 
 
 def test_compress_takes_inputs_by_name(settings: dict[str, tuple[str, ...]], tiny: Tiny) -> None:

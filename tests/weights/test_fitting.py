@@ -142,6 +142,8 @@ def test_what_does_not_fit_is_named_and_nothing_changes(change: Callable[[State]
         ("2.weight", torch.full((3, 6), float("nan")), "2.weight has numbers that are not finite"),
         ("2.weight", torch.ones(3, 6, dtype=torch.int8), "quantized or no weights"),
         ("2.SCB", torch.ones(3), "quantized weights"),
+        ("2.weight", torch.ones(3, 6, device="meta"), "2.weight is on the device meta, without numbers"),
+        ("2.weight", torch.ones(3, 6).to_sparse(), "2.weight is of layout torch.sparse_coo"),
     ],
 )
 def test_numbers_that_are_no_weights_are_refused(name: str, value: Tensor, expected: str) -> None:

@@ -135,6 +135,7 @@ def analyze(
     help="Fraction of the largest norm, and normalized distance, below which neurons go; 0: only exact collapses.",
 )
 @click.option("--step", type=click.IntRange(min=0), metavar="N", help="The checkpoint (default: the last).")
+@click.option("--steps", metavar="N,N,…", help="With --weights: the step of each file.")
 @of_weights
 @click.option(
     "--out",
@@ -147,6 +148,7 @@ def compress(
     runs: tuple[str, ...],
     tolerance: float,
     step: int | None,
+    steps: str | None,
     weights: Weights,
     out: Path | None,
     as_json: bool,
@@ -167,13 +169,17 @@ def compress(
         raise click.UsageError("--out goes with --weights; a run's compressed network lies in its directory")
     if weights and step is not None:
         raise click.UsageError("--step goes with a RUN")
+    if not weights and steps is not None:
+        raise click.UsageError("--steps goes with --weights; --step names a run's checkpoint")
     from .. import compression, training
     from ..runs import find_runs
     from ..terminal import print_compression
 
     done = []
     if weights:
-        compressed = compression.compress_files(weights.paths, weights.model, tolerance, out, **weights.how)
+        compressed = compression.compress_files(
+            weights.paths, weights.model, tolerance, out, steps=weights.steps, **weights.how
+        )
         for file, path, said, result in compressed:
             note(said)
             done.append((str(file), path, result))
@@ -213,6 +219,8 @@ def report(runs: tuple[str, ...], out: Path | None, steps: str | None, weights: 
         sc report runs/demo-* --out demo.html
         sc report --weights checkpoints/ --model timm:resnet18 --out training.html
     """
+    if not weights and steps is not None:
+        raise click.UsageError("--steps goes with --weights; a report has all checkpoints of a run")
     from ..report import write_report, write_weights_report
     from ..runs import find_runs
 

@@ -41,6 +41,8 @@ def load(settings: ImagesSettings, root: Path, report: Callable[[str], None]) ->
         workers=settings.workers,
         report=report,
     )
+    if len(found.classes) < 2:
+        raise InputError(f"data.path: {settings.path}: one class, {found.classes[0]}, expected two or more")
     channels, height, width = found.train[0].shape[1:]
     if settings.size is not None:
         if settings.size > min(height, width):

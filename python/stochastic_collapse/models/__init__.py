@@ -53,13 +53,15 @@ def renamed(name: str) -> Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 
 def _check_outputs(model: nn.Module, task: Task, name: str) -> None:
-    """Raise `InputError` where the network does not take the task's inputs or gives other outputs."""
+    """Raise `InputError` where the network does not take the task's inputs or gives other outputs, and where it is to
+    predict the next token and sees it."""
     n = 2
     expected = (n, *task.input_shape, task.outputs) if task.kind == "next_token" else (n, task.outputs)
     was_training = model.training
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             outputs = predictions(call(model.eval(), task.example(n)))
+            sees_ahead = task.kind == "next_token" and _sees_ahead(model, task, outputs)
     except InputError as error:
         raise InputError(f"model.name: {name}: {error}") from None
     except Exception as error:
@@ -74,6 +76,22 @@ def _check_outputs(model: nn.Module, task: Task, name: str) -> None:
             f"model.name: {name}: the network gives {tuple(outputs.shape)} for {n} examples, expected {expected}: "
             f"{_outputs(task)}; give the network that number, such as by model.arguments"
         )
+    if sees_ahead:
+        raise InputError(
+            f"model.name: {name}: the last token changes what the network says at places before it, so it sees the "
+            "tokens that it is to predict; expected a causal network"
+        )
+
+
+def _sees_ahead(model: nn.Module, task: Task, outputs: Tensor) -> bool:
+    """Whether outputs, which are those for tokens 0, change before the last place where the last token does."""
+    example = task.example(2)
+    tokens = example if isinstance(example, Tensor) else next(iter(example.values()))
+    if tokens.shape[1] < 2 or outputs.ndim != 3 or not task.vocabulary or task.vocabulary < 2:
+        return False
+    tokens[:, -1] = 1
+    changed = (predictions(call(model, example)) - outputs)[:, :-1].abs().max()
+    return bool(changed > 1e-5 * outputs.abs().max())
 
 
 def _outputs(task: Task) -> str:

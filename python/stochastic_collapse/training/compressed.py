@@ -17,7 +17,7 @@ from ..data.datasets import load_dataset
 from ..data.loader import EvaluationBatches
 from ..models import build_model
 from ..networks.recipe import Recipe
-from ..provenance import require_same_model
+from ..provenance import require_same_data, require_same_model
 from ..runs import RunDirectory
 from .checkpoint import read_checkpoint
 from .evaluation import evaluate
@@ -66,6 +66,7 @@ class _Compressor:
         ((self._step, path),) = chosen_checkpoints(run, "last" if step is None else [step]).items()
         self._run, self._config = run, run.config()
         execution = resolve(self._config)
+        require_same_data(self._config)
         dataset = load_dataset(self._config.data)
         self._task = dataset.task
         require_same_model(self._config)

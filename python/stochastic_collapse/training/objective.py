@@ -102,6 +102,8 @@ def _users(reference: str) -> Loss:
         if not isinstance(found, Tensor) or found.numel() != 1:
             what = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
             raise InputError(f"loss: {reference}: returned {what}, expected a tensor with one number, the mean loss")
+        if predicted.requires_grad and not found.requires_grad:
+            raise InputError(f"loss: {reference}: its result has no gradient, as of detach() or item(); leave that out")
         return found.reshape(()).float()
 
     return loss

@@ -14,7 +14,7 @@ from ..data.loader import Batch, BatchLoader
 from ..errors import InputError
 from ..models import build_model
 from ..models.calling import predictions
-from ..provenance import require_same_model
+from ..provenance import require_same_data, require_same_model
 from ..runs import RunDirectory
 from ..terminal import work_bar
 from .checkpoint import read_checkpoint
@@ -67,6 +67,7 @@ def probe_run(run: RunDirectory, steps: Steps = "last", *, neurons: int = 8, exa
     if examples < 2:
         raise InputError(f"examples: expected 2 or more, found {examples}")
     execution = resolve(config)
+    require_same_data(config)
     dataset = load_dataset(config.data)
     count = min(examples, len(dataset.train))
     drawn_from = Examples.of(config.data, dataset, device=execution.device)

@@ -182,6 +182,9 @@ def _copy(
     is_lazy = isinstance(state, LazyState)
     for name in wanted:
         tensor = state[there[name]]
+        if tensor.is_meta or tensor.layout != torch.strided:
+            kind = "on the device meta, without numbers" if tensor.is_meta else f"of layout {tensor.layout}"
+            raise InputError(f"{source}: {name} is {kind}; save it as a plain tensor")
         if own[name].is_floating_point() and tensor.dtype not in _FLOATS:
             raise InputError(f"{source}: {name} is of {tensor.dtype}, quantized or no weights; save them as float32")
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
