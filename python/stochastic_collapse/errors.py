@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class StochasticCollapseError(Exception):
     """Base of all errors raised on purpose. The `sc` command prints the message and exits with `exit_code`."""
@@ -35,3 +38,9 @@ class Interrupted(StochasticCollapseError):
     """Ctrl-C or SIGTERM arrived; what was done so far is saved and the same call continues it."""
 
     exit_code = 130
+
+
+def nearest(name: str, names: Iterable[str], where: str = "") -> str:
+    """A clause with the nearest of `names`, to end a message with; `where` they are; empty where none is near."""
+    near = difflib.get_close_matches(name, list(names), 3)
+    return f"; the nearest names{where} are {', '.join(near)}" if near else ""

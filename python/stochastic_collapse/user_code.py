@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .errors import InputError, StochasticCollapseError
+from .errors import InputError, StochasticCollapseError, nearest
 
 _PREFIX = "python:"
 _LONGEST = 400  # characters of what users' code raised, in an error of one line
@@ -31,7 +30,8 @@ def source_of(reference: str, where: str) -> Path:
         try:
             path = Path(module).expanduser()
             if not path.is_file():
-                raise InputError(f"{where}: {reference}: no file {path}{_near(path)}")
+                looked = "" if path.is_absolute() else f" in {Path.cwd()}"
+                raise InputError(f"{where}: {reference}: no file {path}{looked}{_near(path)}")
         except (RuntimeError, OSError) as error:
             raise InputError(f"{where}: {reference}: no file {module}: {error}") from None
         if path.suffix != ".py":
@@ -76,9 +76,8 @@ def load(reference: str, where: str) -> Callable[..., Any]:
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
-            near = difflib.get_close_matches(part, [one for one in dir(found) if not one.startswith("_")], 3)
-            hint = f"; the nearest names there are {', '.join(near)}" if near else ""
-            raise InputError(f"{where}: {reference}: no {part!r} in {path}{hint}")
+            public = [one for one in dir(found) if not one.startswith("_")]
+            raise InputError(f"{where}: {reference}: no {part!r} in {path}{nearest(part, public, ' there')}")
         found = getattr(found, part)
     if not callable(found):
         raise InputError(f"{where}: {reference}: {name} is a {type(found).__name__}, expected something to call")
@@ -147,8 +146,7 @@ class _Here:
 
 def _near(path: Path) -> str:
     there = [other.name for other in path.parent.glob("*.py")] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, there, 3)
-    return f"; the nearest names there are {', '.join(near)}" if near else ""
+    return nearest(path.name, there, " there")
 
 
 def _last_line(error: BaseException) -> str:

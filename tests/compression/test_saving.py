@@ -115,7 +115,7 @@ def test_compressed_networks_are_compressed_again(kind: str, tmp_path: Path) -> 
     collapsed(model, example)
     weights, reference = written(model, name, tmp_path)
     first, path = compress_weights(weights, reference, 0.0, **how)
-    smaller, _, recipe = opened(path, load_file(path))
+    smaller, _, recipe = opened(path, load_file(path), None)
     collapsed(smaller, example, layers="fc")
     save_compressed(path, recipe, replace(first, model=smaller), model)
     again, twice = compress_weights(path, None, 0.0)
@@ -145,13 +145,17 @@ def test_a_compressed_network_of_code_that_has_changed_is_refused(tmp_path: Path
         "from torch import nn\n\n\ndef net():\n    return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))\n"
     )
     torch.save(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2)).state_dict(), tmp_path / "w.pt")
-    _, path = compress_weights(tmp_path / "w.pt", f"python:{tmp_path / 'own.py'}:net", 0.5, input_shape=(4,))
-    load_compressed(path)
+    name = f"python:{tmp_path / 'own.py'}:net"
+    _, path = compress_weights(tmp_path / "w.pt", name, 0.5, input_shape=(4,))
+    load_compressed(path, name)
+    for other in (None, "python:os:system"):
+        with pytest.raises(InputError, match=r"its network is made by python:.*own\.py:net, which runs where you name"):
+            load_compressed(path, other)
     with (tmp_path / "own.py").open("a") as stream:
         stream.write("# changed\n")
-    for read in (load_compressed, lambda path: analyze_weights(path, f"python:{tmp_path / 'own.py'}:net")):
+    for read in (load_compressed, analyze_weights):
         with pytest.raises(InputError, match=r"own\.py:net has changed since the network was trained") as caught:
-            read(path)
+            read(path, name)
         assert "\n" not in str(caught.value)
 
 

@@ -146,7 +146,7 @@ def test_the_recipe_of_a_run_is_that_of_its_settings(tiny: Callable[..., TrainCo
         ({}, "model.name: no network None; expected one of mlp"),
         ({"name": "vit", "depth": 0}, "model: vit: Input should be greater than or equal to 1"),
         ({"name": "vit", "patch": 3}, "patch"),
-        ({"name": "gpt"}, "model.name: gpt predicts the next token, and the data have numbers of shape"),
+        ({"name": "gpt"}, "model.name: gpt predicts the next token, and the data have images of shape"),
     ],
 )
 def test_settings_of_no_network_are_one_line(settings: dict[str, Any], message: str) -> None:

@@ -212,7 +212,7 @@ def test_everything_downstream_follows(task: str, settings: dict[str, tuple[str,
     assert compressed.before.accuracy == pytest.approx(next(iter(result.scores.values())), abs=1e-9)
     column = "r2_after" if task == "regression" else "accuracy_after"
     assert run.compression().iloc[-1][column] == pytest.approx(compressed.after.accuracy)
-    loaded = load_compressed(run.compressed(40, 0.9))
+    loaded = load_compressed(run.compressed(40, 0.9), run.config().model.name)
     dataset = load_dataset(run.config().data)
     inputs = Normalizer(dataset, torch.device("cpu"), torch.contiguous_format)(
         each(dataset.test.inputs, lambda one: one[:4])

@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
+from ..errors import InputError, nearest
 from . import image_folder
 
 Array = npt.NDArray[Any]
@@ -43,7 +42,8 @@ def path_at(written: str, setting: str) -> Path:
         there = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
     except OSError as error:
         raise InputError(f"{setting}: {path}: {error.strerror}") from None
-    raise InputError(f"{setting}: {path}: no such file{nearest(path.name, there)}")
+    looked = "" if path.is_absolute() else f" in {Path.cwd()}"
+    raise InputError(f"{setting}: {path}: no such file{looked}{one_line(nearest(path.name, there))}")
 
 
 def file_at(written: str, setting: str) -> Path:
@@ -52,12 +52,6 @@ def file_at(written: str, setting: str) -> Path:
     if not path.is_file():
         raise InputError(f"{setting}: {path}: a {'folder' if path.is_dir() else 'device'}, expected a file")
     return path
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A clause with the nearest names, to end an error with; empty where none is near."""
-    near = difflib.get_close_matches(name, list(names), 3)
-    return f"; the nearest names are {one_line(', '.join(near))}" if near else ""
 
 
 def one_line(text: object) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..config import TabularSettings
-from ..errors import InputError
+from ..errors import InputError, nearest
 from . import checks
 from .arrays import Part, dataset_of
 from .checks import Array
@@ -39,7 +39,7 @@ def load(settings: TabularSettings) -> Dataset:
     table.columns = names = [str(name) for name in table.columns]
     for setting, name in [("data.target", settings.target), *(("data.drop", one) for one in settings.drop)]:
         if name not in names:
-            raise InputError(f"{setting}: no column {name!r} in {path}{checks.nearest(name, names)}")
+            raise InputError(f"{setting}: no column {name!r} in {path}{checks.one_line(nearest(name, names))}")
     if settings.target in settings.drop:
         raise InputError(f"data.drop: {settings.target} is what data.target asks to predict")
     used = [name for name in names if name not in (settings.target, *settings.drop)]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..task import Task
 from . import gpt, mlp, resnet, vgg, vit
-from .references import python, timm_, torchvision_, transformers_
+from .references import library, python, timm_, torchvision_, transformers_
 
 
 @dataclass(frozen=True)
@@ -35,44 +35,30 @@ class Family:
     """A state dict with our names, from one that may have those of the published code."""
 
 
-def _images(settings: Any, task: Task) -> tuple[int, int, int]:
-    if not task.has_images:
-        raise InputError(f"model.name: {settings.name} takes images (channels, height, width), and {_given(task)}")
-    channels, height, width = task.input_shape
-    return channels, height, width
-
-
-def _given(task: Task) -> str:
-    if task.named is not None:
-        return f"the data have inputs by name: {', '.join(task.named)}"
-    kind = "tokens" if task.vocabulary is not None else "numbers"
-    return f"the data have {kind} of shape {task.input_shape}"
-
-
 def _mlp(s: Any, task: Task) -> nn.Module:
     if task.vocabulary is not None or task.named is not None:
-        raise InputError(f"model.name: mlp takes numbers, and {_given(task)}")
+        raise InputError(f"model.name: mlp takes numbers, and {library.given(task)}")
     return mlp.MLP(math.prod(task.input_shape), s.widths, task.outputs, s.activation)
 
 
 def _vgg(s: Any, task: Task) -> nn.Module:
     depth = int(s.name.removeprefix("vgg"))
-    return vgg.VGG(_images(s, task), task.outputs, depth, s.activation, s.batch_norm, s.dropout, s.width)
+    return vgg.VGG(library.images(task, s.name), task.outputs, depth, s.activation, s.batch_norm, s.dropout, s.width)
 
 
 def _resnet(s: Any, task: Task) -> nn.Module:
-    depth, (channels, _, _) = int(s.name.removeprefix("resnet")), _images(s, task)
+    depth, (channels, _, _) = int(s.name.removeprefix("resnet")), library.images(task, s.name)
     return resnet.ResNet(channels, task.outputs, depth, s.activation, s.width, s.stem, s.batch_norm)
 
 
 def _vit(s: Any, task: Task) -> nn.Module:
-    shape = _images(s, task)
+    shape = library.images(task, s.name)
     return vit.ViT(shape, task.outputs, s.patch, s.dim, s.depth, s.heads, s.hidden, s.dropout, s.activation)
 
 
 def _gpt(s: Any, task: Task) -> nn.Module:
     if task.kind != "next_token" or task.vocabulary is None or task.named is not None:
-        raise InputError(f"model.name: gpt predicts the next token, and {_given(task)} for {task.kind}")
+        raise InputError(f"model.name: gpt predicts the next token, and {library.given(task)} for {task.kind}")
     context = task.input_shape[0]
     return gpt.GPT(task.vocabulary, context, s.dim, s.depth, s.heads, s.hidden, s.dropout, s.activation, s.tied)
 

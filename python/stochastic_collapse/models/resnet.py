@@ -138,13 +138,6 @@ class ResNet(nn.Module):
         return out
 
 
-class ResNet18(ResNet):
-    """For the registry, until it gives the depth."""
-
-    def __init__(self, in_channels: int, num_classes: int, act: str = "gelu", width: float = 1.0) -> None:
-        super().__init__(in_channels, num_classes, 18, act, width)
-
-
 def like(depth: int, weights: Mapping[str, Tensor]) -> tuple[ResNet, tuple[int, int, int]]:
     """A network of that depth and the stem that `weights` are of, and the shape of an image that it takes.
 

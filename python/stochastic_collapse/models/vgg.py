@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -79,13 +78,6 @@ class VGG(nn.Module):
             x = self.dropout(self.act(self.get_submodule(f"fc{k}")(x)))
         out: Tensor = self.get_submodule(f"fc{last + 3}")(x)
         return out
-
-
-class VGG16(VGG):
-    """For the registry, until it gives the depth."""
-
-    def __init__(self, image_shape: tuple[int, int, int], num_classes: int, *others: Any, **named: Any) -> None:
-        super().__init__(image_shape, num_classes, 16, *others, **named)
 
 
 def like(depth: int, weights: Mapping[str, Tensor]) -> tuple[VGG, tuple[int, int, int]]:

@@ -23,13 +23,13 @@ _FIRST_FORMAT = 1  # of built-in networks; what weights do not tell was missing
 _NO_DIFFERENCES: Mapping[str, Any] = {"norms": {}, "attention": {}, "sizes": {}}
 
 
-def load_compressed(path: str | Path) -> nn.Module:
+def load_compressed(path: str | Path, model: str | None = None) -> nn.Module:
     """The network in a file that `sc compress` wrote, an ordinary module, in training mode on the CPU.
 
-    Where users' code made it, that runs again. Raises `InputError` where the file is none of that kind, or its network
-    cannot be built any more.
+    Where users' code made it, ``python:…``, that has to be named by `model`: a file has no code run. Raises
+    `InputError` otherwise, where the file is none of that kind, and where its network cannot be built any more.
     """
-    return opened(Path(path), load_file(Path(path)))[0]
+    return opened(Path(path), load_file(Path(path)), model)[0]
 
 
 def recipe_in(path: Path, content: Any) -> Recipe:
@@ -51,12 +51,18 @@ def recipe_in(path: Path, content: Any) -> Recipe:
         return Recipe(network["settings"], Task(tuple(network["image_shape"]), network["num_classes"]), None)
 
 
-def opened(path: Path, content: Any) -> tuple[nn.Module, ExampleInput, Recipe]:
+def opened(path: Path, content: Any, named: str | None) -> tuple[nn.Module, ExampleInput, Recipe]:
     """The network in such a file's `content`, inputs that it takes, and how the one that it was made of is built.
 
-    Raises `InputError` as `recipe_in` does, and where the network cannot be built any more.
+    Raises `InputError` as `recipe_in` does, where users' code makes it and is not what the user `named`, and where the
+    network cannot be built any more.
     """
     recipe = recipe_in(path, content)
+    if recipe.name.startswith("python:") and named != recipe.name:
+        raise InputError(
+            f"{path}: its network is made by {recipe.name}, which runs where you name it only: --model {recipe.name}, "
+            "in Python model="
+        )
     with _as_written(path):
         model, example = recipe.build(content["model"])
         rebuild(model, content["model"], content["compressed"].get("differences", _NO_DIFFERENCES))

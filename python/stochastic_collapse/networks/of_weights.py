@@ -17,13 +17,13 @@ from ..neurons import ExampleInput, NeuronLayer, trace
 from ..provenance import model_source
 from ..runs import RunDirectory
 from ..task import Task
-from ..weights import Contents, aligned, choose, fit, names_of, read, shapes
+from ..weights import Contents, aligned, choose, names_of, read, shapes
 from ..weights.files import load_file
 from ..weights.formats import SUFFIXES
 from .compressed import opened, recipe_in
+from .loading import load_weights
 from .network import Network
 from .recipe import Recipe, of_settings
-from .transformers_names import in_present_names
 
 _OUTPUTS, _IMAGE = 1000, (3, 224, 224)  # of ImageNet, which networks without other sizes are for
 Shape = tuple[int, ...]
@@ -45,7 +45,7 @@ class Subject:
 
     def load(self, path: Path) -> str:
         """Take the weights of another file of the same network instead; returns what was taken of it."""
-        return _load(self.network.model, read(path), self.state, self.recipe.name)
+        return _taken(self.network.model, read(path), self.recipe.name, self.state)
 
     def weights(self) -> dict[str, Tensor]:
         """The state dict that it has now."""
@@ -243,36 +243,24 @@ def _recipe(
     return Recipe(settings, Task((channels, *task.input_shape[1:]), outputs), source)
 
 
-def _load(model: nn.Module, contents: Contents, state: str | None, name: str) -> str:
-    place, tensors = choose(contents, state)
-    beside = 0
-    if name.startswith("transformers:"):
-        tensors, beside = in_present_names(model, tensors, name)
-    said = fit(model, tensors, _source(contents, place), renamed=renamed(name), called=f"the network {name}")
-    of_others = f", {beside} tensor{'s' * (beside != 1)} that are not of it left out" if beside else ""
-    return f"{name}: weights of {said}{of_others}"
-
-
-def _source(contents: Contents, place: str) -> str:
-    return f"{contents.path} ({place})" if place else str(contents.path)
-
-
 def _compressed(path: Path, reference: str | None) -> Subject | None:
     """The network in a file that `sc compress` wrote; None where `reference` is to another than it was made of.
 
-    Raises `InputError` where users' code makes it and `reference` does not name that: a file has no code run.
+    Raises `InputError` as `opened` does.
     """
     path = path.expanduser()
     file = next(one for one in sorted(path.iterdir()) if one.suffix in SUFFIXES) if path.is_dir() else path
     content = load_file(file)
     name = recipe_in(file, content).name
-    if reference is None and name.startswith("python:"):
-        raise InputError(f"{path}: its network is made by {name}, which runs where you name it only: --model {name}")
     if reference is not None and reference != name:
         return None
-    model, example, recipe = opened(file, content)
+    model, example, recipe = opened(file, content, reference)
     network = Network(model, example, _layers(model, example, name))
     return Subject(network, recipe, f"{name}, compressed: {path}", None, is_compressed=True)
+
+
+def _taken(model: nn.Module, contents: Contents, name: str, state: str | None) -> str:
+    return f"{name}: weights of {load_weights(model, contents, name, state=state)}"
 
 
 def _layers(model: nn.Module, example: ExampleInput, name: str) -> list[NeuronLayer]:
@@ -296,5 +284,5 @@ def _traced(recipe: Recipe, contents: Contents, state: str | None) -> Subject:
         size = model.get_submodule("blocks.0.attention").size
         recipe = Recipe({"name": recipe.name, "head_size": size}, None, recipe.source)
     layers = _layers(model, example, recipe.name)
-    said = _load(model, contents, state, recipe.name)
+    said = _taken(model, contents, recipe.name, state)
     return Subject(Network(model, example, layers), recipe, said, state)

@@ -8,9 +8,9 @@ from pathlib import Path
 from torch import nn
 
 from ..config import TrainConfig
-from ..models import renamed
+from ..networks.loading import load_weights
 from ..origin import file_of
-from ..weights import load
+from ..weights import read
 
 
 def load_origin(config: TrainConfig, model: nn.Module, report: Callable[[str], None]) -> None:
@@ -25,11 +25,5 @@ def load_origin(config: TrainConfig, model: nn.Module, report: Callable[[str], N
         path, state = file_of(config), None
     else:
         return
-    found = load(
-        model,
-        path,
-        state=state,
-        renamed=renamed(config.model.name),
-        called=f"the network {config.model.name} of {config.name}",
-    )
-    report(f"{config.name}: starts from {found}")
+    taken = load_weights(model, read(path), config.model.name, state=state, of=f" of {config.name}")
+    report(f"{config.name}: starts from {taken}")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import importlib.metadata
 import io
 import logging
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from types import ModuleType
 
 from ...errors import InputError, StochasticCollapseError
@@ -65,12 +64,6 @@ def given(task: Task) -> str:
         return f"the data have inputs by name: {', '.join(task.named)}"
     kind = "images" if task.has_images else "tokens" if task.vocabulary is not None else "numbers"
     return f"the data have {kind} of shape {task.input_shape}"
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A clause with the nearest names, to end an error with; empty where none is near."""
-    near = difflib.get_close_matches(name, list(names), 3)
-    return f"; the nearest names are {', '.join(near)}" if near else ""
 
 
 def _missing(library: str) -> str:

@@ -13,9 +13,8 @@ from torch import nn
 
 from ... import user_code
 from ...config.models import PythonModelSettings
-from ...errors import InputError
+from ...errors import InputError, nearest
 from ...task import Task
-from . import library
 
 _NAMES = {
     "outputs": ("num_classes", "n_classes", "classes", "num_labels", "outputs", "out_features"),
@@ -82,8 +81,7 @@ def _arguments(
             if key not in named:
                 takes = f"it takes {', '.join(named)}" if named else "it takes none"
                 raise InputError(
-                    f"model.arguments.{key}: {settings.name} has no such parameter; {takes}"
-                    f"{library.nearest(key, named)}"
+                    f"model.arguments.{key}: {settings.name} has no such parameter; {takes}{nearest(key, named)}"
                 )
     filled = {key: told[key] for key, one in named.items() if key in told and _asks_for(one.default, told[key])}
     arguments = {**filled, **settings.arguments}

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ...config.models import TimmSettings
-from ...errors import InputError
+from ...errors import InputError, nearest
 from ...task import Task
 from . import library
 
@@ -35,7 +35,7 @@ def build(settings: TimmSettings, task: Task) -> nn.Module:
             )
     timm = library.imported("timm", settings.name)
     if not timm.is_model(name):
-        near = library.nearest(name, timm.list_models())
+        near = nearest(name, timm.list_models())
         raise InputError(f"model.name: {settings.name}: timm has no {name!r}{near}")
     arguments = {
         "pretrained": False,

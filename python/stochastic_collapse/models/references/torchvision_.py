@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from ...config.models import TorchvisionSettings
-from ...errors import InputError
+from ...errors import InputError, nearest
 from ...task import Task
 from . import library
 
@@ -43,7 +43,7 @@ def build(settings: TorchvisionSettings, task: Task) -> nn.Module:
     if name not in names:
         if name in models.list_models():
             raise InputError(f"model.name: {settings.name}: {name} does not classify images, as the networks here do")
-        near = library.nearest(name, names)
+        near = nearest(name, names)
         raise InputError(f"model.name: {settings.name}: torchvision has no {name!r}{near}")
     arguments = {
         "num_classes": task.outputs,

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ...config.models import TransformersSettings
-from ...errors import InputError
+from ...errors import InputError, nearest
 from ...task import Task
 from ..calling import call
 from . import library
@@ -80,7 +80,7 @@ def _check_names(kind: Any, settings: TransformersSettings, task: Task) -> None:
         if name not in takes:
             raise InputError(
                 f"model.name: {settings.name}: {kind.__name__} takes no input {name!r}"
-                f"{library.nearest(name, takes)}; {library.given(task)}"
+                f"{nearest(name, takes)}; {library.given(task)}"
             )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ...config.models import TransformersSettings
-from ...errors import InputError
+from ...errors import InputError, nearest
 from ...task import Task
 from . import library
 
@@ -52,7 +52,7 @@ def configuration(transformers: ModuleType, settings: TransformersSettings, task
             if key not in known:
                 raise InputError(
                     f"model.arguments.{key}: the configuration of {settings.name} has no such entry"
-                    f"{library.nearest(key, known)}"
+                    f"{nearest(key, known)}"
                 )
         given = {renamed.get(key, key): value for key, value in settings.arguments.items()}
         context = next((renamed.get(key, key) for key in CONTEXT if key in known), None)
@@ -104,7 +104,7 @@ def _neither(reference: str, types: list[str]) -> str:
         return f"no config.json in {path}"
     if "/" in reference or path.suffix == ".json":
         return f"no folder {path} with a config.json; nothing is fetched here, but by hf download --local-dir FOLDER"
-    return f"neither a folder with a config.json nor a type of transformers{library.nearest(reference, types)}"
+    return f"neither a folder with a config.json nor a type of transformers{nearest(reference, types)}"
 
 
 def _check_file(file: Path, name: str, types: list[str]) -> None:
@@ -121,5 +121,5 @@ def _check_file(file: Path, name: str, types: list[str]) -> None:
             "python:path/to/file.py:callable"
         )
     if kind not in types:
-        near = library.nearest(kind, types)
+        near = nearest(kind, types)
         raise InputError(f"model.name: {name}: {file} is of type {kind!r}, which this transformers does not know{near}")

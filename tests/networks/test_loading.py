@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from stochastic_collapse.config import VGGSettings
-from stochastic_collapse.models import build_model, renamed
+from stochastic_collapse import train
+from stochastic_collapse.config import TrainConfig, VGGSettings
+from stochastic_collapse.models import build_model
+from stochastic_collapse.networks.loading import load_weights
+from stochastic_collapse.runs import RunDirectory
 from stochastic_collapse.task import Task
-from stochastic_collapse.weights import load
+from stochastic_collapse.weights import read
 
-from .networks import same
+from ..weights.networks import same
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ def saved(content: Any, tmp_path: Path) -> Path:
 )
 def test_wrappings(weights: dict[str, torch.Tensor], tmp_path: Path, wrap: Any) -> None:
     network = build_model(VGGSettings(name="vgg16", width=0.05), Task((3, 32, 32), 10))
-    load(network, saved(wrap(weights), tmp_path), renamed=renamed("vgg16"))
+    load_weights(network, read(saved(wrap(weights), tmp_path)), "vgg16")
     assert same(network.state_dict(), weights)
 
 
@@ -63,5 +67,24 @@ def test_the_published_batch_normalized_vgg16_has_our_names(tmp_path: Path) -> N
 
     path = saved({"state": {"model": {published(k): v for k, v in ours.items()}}}, tmp_path)
     network = build_model(settings, Task((3, 32, 32), 10))
-    load(network, path, renamed=renamed("vgg16"))
+    load_weights(network, read(path), "vgg16")
     assert same(network.state_dict(), ours)
+
+
+def test_a_training_starts_from_a_folder_of_transformers_under_its_older_names(
+    tiny: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    """transformers writes a ViT's weights under other names than its modules have."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
+    config = transformers.ViTConfig(**sizes, image_size=4, patch_size=2, num_channels=1, num_labels=3)
+    torch.manual_seed(5)
+    model = transformers.ViTForImageClassification(config)
+    model.save_pretrained(tmp_path / "vit")
+    said: list[str] = []
+    settings = f'model={{name: "transformers:{tmp_path / "vit"}", weights: {tmp_path / "vit"}}}'
+    result = train(tiny(settings, "optimizer.lr=1e-12", "max_steps=1"), report=said.append)
+    assert said[0].startswith(f"tiny: starts from {tmp_path / 'vit'}")
+    trained = torch.load(RunDirectory(result.directory).checkpoint(1), weights_only=True)["model"]
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(trained[name], tensor, rtol=1e-5, atol=1e-6)
