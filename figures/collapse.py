@@ -18,6 +18,7 @@ from stochastic_collapse.scores import score_of
 from . import style
 
 _COLUMNS = 4
+_TITLE = 24  # characters that a line above a panel holds
 _LINE = 100  # characters that a line of the legend holds, about
 _COLOURS = list(itertools.islice(itertools.cycle(style.COLOURS), 1000))
 
@@ -54,7 +55,7 @@ def draw(results: Sequence[Curves]) -> Figure:
     panels_needed = len(neurons) + 1
     columns = min(_COLUMNS, panels_needed)
     rows = math.ceil(panels_needed / columns)
-    figure = Figure(figsize=(style.TWO_COLUMNS, 0.45 + 1.85 * rows))
+    figure = Figure(figsize=(style.TWO_COLUMNS, 0.45 + 1.75 * rows))
     panels = list(figure.subplots(rows, columns, sharex=True, squeeze=False).flat)
     for unused in panels[panels_needed:]:
         unused.remove()
@@ -62,7 +63,7 @@ def draw(results: Sequence[Curves]) -> Figure:
         for curves, colour in zip(results, _COLOURS, strict=False):
             of_layer = curves.collapse[curves.collapse["layer"] == layer]
             style.curve(panel, of_layer, "fraction_independent", curves.label, colour)
-        panel.set_title(f"{style.ending(layer, 24)}\n{neurons[layer]} neurons")
+        panel.set_title(_title(layer, neurons[layer]))
         panel.set_ylim(-0.03, 1.05)
         if k % columns == 0:
             panel.set_ylabel("independent fraction")
@@ -84,3 +85,9 @@ def draw(results: Sequence[Curves]) -> Figure:
     columns = max(1, min(len(names), _LINE // (6 + max(map(len, names)))))
     figure.legend(handles, names, loc="outside upper center", ncols=columns)
     return figure
+
+
+def _title(layer: str, neurons: str) -> str:
+    """Of a panel, on two lines where one has no room for it."""
+    title = f"{layer} ({neurons} neurons)"
+    return title if len(title) <= _TITLE else f"{style.ending(layer, _TITLE)}\n{neurons} neurons"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,7 +36,7 @@ def test_one_panel_per_layer_and_one_for_accuracy(layers: int) -> None:
     with style.paper():
         figure = collapse.draw([curves("lr 0.1", layers), curves("lr 0.01", layers)])
     titles = [panel.get_title() for panel in figure.axes]
-    assert titles == [*(f"fc{k}\n10 neurons" for k in range(layers)), "test accuracy (%)"]
+    assert titles == [*(f"fc{k} (10 neurons)" for k in range(layers)), "test accuracy (%)"]
     assert line(figure.axes[0], 0) == ([0, 1000, 2000], [1, 0.75, 0.5])
     assert line(figure.axes[-1], 0)[1] == pytest.approx([90, 90, 90])
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -52,3 +54,12 @@ def test_replicates_are_a_mean_and_a_band() -> None:
 
 def test_steps_are_labelled_briefly() -> None:
     assert [style.thousands(v) for v in (0, 500, 1500, 20_000, 1e6)] == ["0", "500", "1.5k", "20k", "1M"]
+
+
+def test_long_names_of_layers_keep_their_ends_on_a_line_of_their_own() -> None:
+    named = curves("lr 0.1", 2)
+    table = named.collapse.replace({"layer": {"fc0": "encoder.layer.11.attention.heads", "fc1": "blocks.0.attn.heads"}})
+    with style.paper():
+        figure = collapse.draw([replace(named, collapse=table)])
+    titles = [panel.get_title() for panel in figure.axes]
+    assert titles[:2] == ["…ayer.11.attention.heads\n10 neurons", "blocks.0.attn.heads\n10 neurons"]
