@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 @click.option("--compare", is_flag=True, help="Only the settings in which the runs differ, a column for each run.")
 @click.option("--show", is_flag=True, help="All about one run: settings, figures, checkpoints and other files.")
 @click.option(
-    "--prune", metavar="KEEP", help="Delete all checkpoints but last, last:3, every:10000 or steps 0,5000; asks first."
+    "--prune",
+    metavar="KEEP",
+    help="Delete all checkpoints but last, last:3, every:10000, or steps such as 0,5000; asks first.",
 )
 @click.option("--remove", is_flag=True, help="Remove the runs with all their files; asks first.")
 @click.option("--yes", is_flag=True, help="With --prune or --remove: do not ask.")
